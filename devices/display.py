@@ -1,0 +1,132 @@
+"""What an IHD or a PPMID has read of the home so far, and how it asks: a value machine.
+
+A display polls the electricity meter over the HAN and the gas meter's mirror in the hub. It knows only
+what it has heard; the age of it shows as "connected" or not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from smets1.devices.days import SECOND_US
+from smets1.devices.screens import FuelView, HomeView, display_pages
+from smets1.devices.supply import SupplyState
+from smets1.firmware.civil import local_uk
+from smets1.firmware.zcl.clusters.prepayment import CreditStatus
+
+__all__ = [
+    "ACCOUNT_ATTRIBUTES",
+    "GAS_METER_ATTRIBUTES",
+    "METER_ATTRIBUTES",
+    "SILENT_US",
+    "DisplayModel",
+    "FuelReadings",
+]
+
+METER_ATTRIBUTES: Final = (
+    "current_summation_delivered",
+    "supply_status",
+    "instantaneous_demand",
+    "current_day_consumption_delivered",
+    "current_week_consumption_delivered",
+    "current_month_consumption_delivered",
+)
+GAS_METER_ATTRIBUTES: Final = (
+    "current_summation_delivered",
+    "supply_status",
+    "reading_snapshot_time",
+    "current_day_alternative_consumption_delivered",
+    "current_week_alternative_consumption_delivered",
+    "current_month_alternative_consumption_delivered",
+)
+"""Of a gas meter the displays show kWh, which stand in the alternative set."""
+ACCOUNT_ATTRIBUTES: Final = (
+    "payment_control_configuration",
+    "credit_remaining",
+    "emergency_credit_remaining",
+    "credit_status",
+    "accumulated_debt",
+    "emergency_credit_limit_allowance",
+    "current_day_cost_consumption_delivered",
+    "current_week_cost_consumption_delivered",
+    "current_month_cost_consumption_delivered",
+)
+SILENT_US: Final = 180 * SECOND_US
+"""Not heard from the electricity meter for this long, a display says so."""
+
+_PREPAYMENT_MODE: Final = 1 << 1
+
+
+@dataclass(slots=True)
+class FuelReadings:
+    """Attribute values of one meter, by name, and when they came."""
+
+    values: dict[str, Any] = field(default_factory=dict)
+    heard_utc_us: int | None = None
+    price_mp_per_kwh: int | None = None
+
+    def take(self, values: Mapping[str, Any], *, utc_us: int) -> None:
+        self.values.update(values)
+        self.heard_utc_us = utc_us
+
+    def view(self, *, is_gas: bool) -> FuelView:
+        get = self.values.get
+        status = CreditStatus(get("credit_status") or 0)
+        supply = get("supply_status")
+        kind = "alternative_" if is_gas else ""
+        is_taken = bool(status & CreditStatus.EMERGENCY_CREDIT_SELECTED)
+        return FuelView(
+            is_gas=is_gas,
+            is_prepayment=bool((get("payment_control_configuration") or 0) & _PREPAYMENT_MODE),
+            balance_mp=get("credit_remaining"),
+            emergency_mp=get("emergency_credit_remaining") if is_taken else None,
+            emergency_limit_mp=get("emergency_credit_limit_allowance"),
+            is_emergency_offered=bool(status & CreditStatus.EMERGENCY_CREDIT_AVAILABLE) and not is_taken,
+            is_emergency_in_use=bool(status & CreditStatus.EMERGENCY_CREDIT_IN_USE),
+            is_low=bool(status & CreditStatus.LOW_CREDIT),
+            debt_mp=get("accumulated_debt"),
+            supply=SupplyState(supply) if supply in tuple(SupplyState) else None,
+            power_w=None if is_gas else get("instantaneous_demand"),
+            price_mp_per_kwh=self.price_mp_per_kwh,
+            today_wh=get(f"current_day_{kind}consumption_delivered"),
+            week_wh=get(f"current_week_{kind}consumption_delivered"),
+            month_wh=get(f"current_month_{kind}consumption_delivered"),
+            today_mp=get("current_day_cost_consumption_delivered"),
+            week_mp=get("current_week_cost_consumption_delivered"),
+            month_mp=get("current_month_cost_consumption_delivered"),
+            register=get("current_summation_delivered"),
+        )
+
+
+class DisplayModel:
+    """The memory of one display."""
+
+    def __init__(self, *, is_ppmid: bool, has_gas: bool) -> None:
+        self.is_ppmid = is_ppmid
+        self.has_gas = has_gas
+        self.electricity = FuelReadings()
+        self.gas = FuelReadings()
+        self.messages: list[str] = []  # latest first
+
+    def add_message(self, text: str) -> None:
+        """The Pipit keeps the last 20."""
+        self.messages = [text, *self.messages][:20]
+
+    def view(self, *, utc_us: int) -> HomeView:
+        heard = self.electricity.heard_utc_us
+        is_connected = heard is not None and utc_us - heard < SILENT_US
+        local = local_uk(utc_us)
+        return HomeView(
+            time_text=f"{local:%a} {local.day} {local:%b %H:%M}" if heard is not None else "",
+            is_connected=is_connected,
+            is_ppmid=self.is_ppmid,
+            electricity=self.electricity.view(is_gas=False),
+            gas=self.gas.view(is_gas=True) if self.has_gas else None,
+            messages=tuple(self.messages),
+        )
+
+    def pages(self, *, utc_us: int) -> dict[str, list[str]]:
+        """Page name -> its lines, as the glass shows them."""
+        return display_pages(self.view(utc_us=utc_us))

@@ -1,0 +1,209 @@
+"""The gas meter: battery powered, asleep most of the time, mirrored in the hub.
+
+Every half hour it wakes, reports what it has to its mirror on the hub's gas proxy, and reads in the
+mirror's answer whether something waits for it there. While something does it polls fast; then it
+sleeps again. Nothing reaches it in between.
+
+Source: SE 1.2 07-5356-19, D.3.4.3 (mirror), D.3.3.2 (notification flags); facts/zigbee.md ("Sleepy").
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+from smets1.devices.authorisation import KeyConfirmation
+from smets1.devices.display import ACCOUNT_ATTRIBUTES
+from smets1.devices.meter import GasMeterCore
+from smets1.devices.meter_device import MeterDevice
+from smets1.devices.supply import SupplyState
+from smets1.devices.tokens import TopUpDesk
+from smets1.errors import NoAnswerError, RefusedError, SecurityError
+from smets1.firmware.device import ENDPOINT, Board, Factory
+from smets1.firmware.zcl.clusters.metering import METERING, NotificationScheme
+from smets1.firmware.zcl.fields import Values
+from smets1.firmware.zcl.server import Answer, CommandContext
+from smets1.firmware.zcl.status import Side, Status
+from smets1.hardware.radio import COORDINATOR, ApsIndication
+
+__all__ = ["FAST_POLL_US", "WAKE_US", "Gsme"]
+
+WAKE_US: Final = 1_800_000_000
+FAST_POLL_US: Final = 500_000
+_IDLE_S: Final = 4.0
+"""Awake with flags set, this long without a command ends the waking."""
+_LONGEST_AWAKE_S: Final = 120.0
+_MIRROR_KEY: Final = "gsme/mirror"
+_NO_MIRROR: Final = 0xFFFF
+
+_METER_REPORT: Final = (
+    "current_summation_delivered",
+    "reading_snapshot_time",
+    "supply_status",
+    "status",
+    "remaining_battery_life",
+    "unit_of_measure",
+    "multiplier",
+    "divisor",
+    "summation_formatting",
+    "instantaneous_demand",
+    "current_day_consumption_delivered",
+    "current_week_consumption_delivered",
+    "current_month_consumption_delivered",
+    "current_day_alternative_consumption_delivered",
+    "current_week_alternative_consumption_delivered",
+    "current_month_alternative_consumption_delivered",
+)
+_ACCOUNT_REPORT: Final = (
+    *ACCOUNT_ATTRIBUTES,
+    "credit_remaining_timestamp",
+    "debt_amount_1",
+    "debt_amount_2",
+    "debt_amount_3",
+    "emergency_credit_threshold",
+    "low_credit_warning_level",
+)
+
+
+class Gsme(MeterDevice):
+    """A Secure gas meter."""
+
+    meter: GasMeterCore
+
+    def __init__(
+        self,
+        factory: Factory,
+        board: Board,
+        *,
+        meter: GasMeterCore,
+        desk: TopUpDesk,
+        sua_key: bytes,
+        wake_us: int = WAKE_US,
+    ) -> None:
+        super().__init__(factory, board, meter=meter, desk=desk, sua_key=sua_key)
+        self._wake_us = wake_us
+        self._flags = 0
+        self._flags_came = asyncio.Event()
+        self._heard_us = 0  # scheduler time of the last command from the hub
+        self._pushes: list[KeyConfirmation] = []
+        stored = self.nvm.get(_MIRROR_KEY)
+        self.mirror_endpoint: int | None = stored[0] if stored else None
+        self.clusters.metering.handle("mirror_report_attribute_response", self._on_mirror_response)
+        self._report_due = asyncio.Event()
+
+    # --- waking and sleeping ------------------------------------------------------------------------
+
+    async def behave(self) -> None:
+        while True:
+            try:
+                await self._wake()
+            except (NoAnswerError, RefusedError, SecurityError) as error:
+                self.log.info("nothing from the mirror: %s", error)
+                if isinstance(error, RefusedError):
+                    self.mirror_endpoint = None  # the hub does not know the mirror any more
+            self.port.set_poll_interval(None)
+            await self._sleep()
+
+    async def _sleep(self) -> None:
+        """Until the next waking; a person's key press at the meter wakes it early."""
+        self._report_due.clear()
+        try:
+            async with asyncio.timeout(self._wake_us / 1e6):
+                await self._report_due.wait()
+        except TimeoutError:
+            return
+
+    async def _wake(self) -> None:
+        self.port.set_poll_interval(FAST_POLL_US)
+        if self.mirror_endpoint is None:
+            await self._request_mirror()
+        await self._report()
+        await self._send_pushes()
+        began_us = self.scheduler.now_us()
+        has_obeyed = False
+        while self._flags and self.scheduler.now_us() - began_us < _LONGEST_AWAKE_S * 1e6:
+            before_us = self._heard_us
+            await asyncio.sleep(_IDLE_S)
+            if self._heard_us == before_us:
+                break
+            has_obeyed = True
+        if has_obeyed:  # what a command has changed is in the mirror before the meter sleeps
+            await self._report()
+            await self._send_pushes()
+
+    async def _request_mirror(self) -> None:
+        answer = await self.app.request(COORDINATOR, ENDPOINT, METERING, "request_mirror", sender=Side.SERVER)
+        endpoint = int(answer["endpoint_id"])
+        if endpoint == _NO_MIRROR:
+            raise RefusedError(Status.INSUFFICIENT_SPACE, "the hub has no room for a mirror")
+        self.mirror_endpoint = endpoint
+        self.nvm.put(_MIRROR_KEY, bytes([endpoint]))
+        self.nvm.commit()
+        self.app.command(
+            COORDINATOR,
+            endpoint,
+            METERING,
+            "configure_mirror",
+            sender=Side.SERVER,
+            issuer_event_id=self.civil.zigbee_utc_s(),
+            reporting_interval=self._wake_us // 1_000_000,
+            mirror_notification_reporting=True,
+            notification_scheme=NotificationScheme.PREDEFINED_NOTIFICATION_SCHEME_A,
+        )
+
+    async def _report(self) -> None:
+        """Everything the mirror keeps, then its answer with the flags. Raises NoAnswerError."""
+        endpoint = self.mirror_endpoint
+        if endpoint is None:
+            return
+        self.save()
+        self.nvm.commit()
+        self._flags_came.clear()
+        await self.app.send_report(COORDINATOR, endpoint, self.clusters.prepayment, _ACCOUNT_REPORT)
+        await self.app.send_report(COORDINATOR, endpoint, self.clusters.metering, _METER_REPORT)
+        try:
+            async with asyncio.timeout(_IDLE_S):
+                await self._flags_came.wait()
+        except TimeoutError:
+            raise NoAnswerError("mirror report", 1, int(_IDLE_S * 1e6)) from None
+
+    def _on_mirror_response(self, fields: Values, context: CommandContext) -> Answer:
+        flags = fields["notification_flags"]
+        self._flags = int(flags[0]) if flags else 0
+        self._flags_came.set()
+        return Status.SUCCESS
+
+    def on_message(self, indication: ApsIndication) -> None:
+        self._heard_us = self.scheduler.now_us()
+        super().on_message(indication)
+
+    # --- status push ----------------------------------------------------------------------------------
+
+    async def push(self, confirmation: KeyConfirmation) -> None:
+        """Goes out at once where the meter is awake, else with the next waking."""
+        self._pushes = [confirmation]
+
+    async def _send_pushes(self) -> None:
+        pushes, self._pushes = self._pushes, []
+        for confirmation in pushes:
+            self.app.command(
+                COORDINATOR,
+                ENDPOINT,
+                "authorisation",
+                "status_push",
+                sender=Side.SERVER,
+                generation=confirmation.generation,
+                confirmation=confirmation.confirmation,
+            )
+
+    # --- a person at the meter ------------------------------------------------------------------------
+
+    def press_to_confirm(self) -> bool:
+        """Keys A then B at the meter: opens an armed valve. False where it is not armed."""
+        now_us = self.civil.utc_us()
+        self.meter.press_a(utc_us=now_us)
+        self.meter.press_b(utc_us=now_us)
+        self._on_change()
+        self.nvm.commit()
+        self._report_due.set()
+        return self.meter.supply.state is SupplyState.ON

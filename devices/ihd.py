@@ -1,0 +1,11 @@
+"""The in-home display: reads, shows, commands nothing."""
+
+from __future__ import annotations
+
+from smets1.devices.display_device import DisplayDevice
+
+__all__ = ["Ihd"]
+
+
+class Ihd(DisplayDevice):
+    """Pipit 500 without prepayment functions."""

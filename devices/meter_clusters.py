@@ -1,0 +1,260 @@
+"""A meter's face on the HAN: its core's values as attributes, its core's commands as handlers.
+
+Both fuels show the same clusters on endpoint 1; what differs is units and the metering device type.
+Every handler brings the core to the present first, and leaves the commit to the shell, which makes it
+before any answer leaves the device.
+
+Source: SE 1.2 07-5356-19, D.3 (Metering), D.7 (Prepayment), D.4 (Price); facts/devices.md for what
+displays read of real GB meters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from smets1.devices.account import Account
+from smets1.devices.meter import GasMeterCore, MeterCore
+from smets1.devices.metering import Period
+from smets1.devices.prepayment import PaymentMode, payment_control
+from smets1.devices.supply import OffReason, SupplyOutcome, SupplyState
+from smets1.devices.tariff import floor_mp
+from smets1.devices.tokens import TopUpDesk, TopUpResult
+from smets1.errors import DecodeError, RefusedError
+from smets1.firmware.civil import CivilClock, zigbee_s
+from smets1.firmware.zcl.clusters import metering
+from smets1.firmware.zcl.clusters.prepayment import OriginatingDevice
+from smets1.firmware.zcl.execute import ZclCore
+from smets1.firmware.zcl.fields import Values
+from smets1.firmware.zcl.server import Answer, ClusterInstance, CommandContext, Handler, Via, reply
+from smets1.firmware.zcl.status import Status
+
+__all__ = ["ENDPOINT", "MeterClusters"]
+
+ENDPOINT: Final = 1
+_UNIT_WH: Final = 1_000_000  # uWh in a Wh, ul in a litre
+_STERLING: Final = 826  # ISO 4217
+_INT24_MAX: Final = 0x7FFFFF
+# Summation: 3 digits right of the point, 6 left, leading zeros suppressed; as the dump of a real home.
+_FORMATTING: Final = 0x2B | 0x80
+
+# Attribute -> field of PrepaymentConfig.
+_LIMITS: Final = {
+    "emergency_credit_limit_allowance": "emergency_credit_limit_mp",
+    "emergency_credit_threshold": "emergency_credit_threshold_mp",
+    "low_credit_warning_level": "low_credit_threshold_mp",
+    "cut_off_value": "disablement_threshold_mp",
+    "max_credit_limit": "max_meter_balance_mp",
+    "max_credit_per_top_up": "max_credit_threshold_mp",
+}
+
+
+class MeterClusters:
+    """Binds one meter core to the clusters of one device."""
+
+    def __init__(self, core: ZclCore, meter: MeterCore, desk: TopUpDesk, civil: CivilClock) -> None:
+        self.meter = meter
+        self.desk = desk
+        self._civil = civil
+        self.metering = core.add_server(ENDPOINT, "metering")
+        self.prepayment = core.add_server(ENDPOINT, "prepayment")
+        self.price = core.add_server(ENDPOINT, "price")
+        self.on_change: Callable[[], None] = lambda: None
+        """Called after every command that may have changed the meter, refused ones too (they are logged)."""
+        self.on_top_up: Callable[[TopUpResult], None] = lambda _result: None
+        self._bind_registers()
+        self._bind_account()
+        self._bind_costs()
+        self._obey(self.metering, "change_supply", self._change_supply)
+        self._obey(self.metering, "local_change_supply", self._local_change_supply)
+        self._obey(self.prepayment, "consumer_top_up", self._consumer_top_up)
+        self._obey(self.prepayment, "select_available_emergency_credit", self._select_emergency_credit)
+        self.price.handle("get_current_price", self._get_current_price)
+
+    def _obey(self, cluster: ClusterInstance, name: str, handler: Handler) -> None:
+        def obey(fields: Values, context: CommandContext) -> Answer:
+            try:
+                return handler(fields, context)
+            finally:
+                self.on_change()
+
+        cluster.handle(name, obey)
+
+    def _present(self) -> MeterCore:
+        self.meter.advance(self._civil.utc_us())
+        return self.meter
+
+    # --- registers --------------------------------------------------------------------------------
+
+    def _bind_registers(self) -> None:
+        is_gas = isinstance(self.meter, GasMeterCore)
+        cluster = self.metering
+        cluster.update(
+            unit_of_measure=metering.UnitOfMeasure.CUBIC_METRES if is_gas else metering.UnitOfMeasure.KILOWATT_HOURS,
+            multiplier=1,
+            divisor=1000,
+            summation_formatting=_FORMATTING,
+            demand_formatting=_FORMATTING,
+            historical_consumption_formatting=_FORMATTING,
+            metering_device_type=metering.DeviceType.GAS_METERING if is_gas else metering.DeviceType.ELECTRIC_METERING,
+            status=0,
+        )  # fmt: skip
+        cluster.bind("current_summation_delivered", lambda: self._present().reading)
+        cluster.bind("reading_snapshot_time", lambda: zigbee_s(self._civil.utc_us()))
+        cluster.bind("supply_status", lambda: int(self._present().supply.state))
+        cluster.bind("instantaneous_demand", self._demand)
+        for name, period in (("day", Period.TODAY), ("week", Period.WEEK), ("month", Period.MONTH)):
+            cluster.bind(f"current_{name}_consumption_delivered", self._use_getter(period))
+            if is_gas:  # kWh beside cubic metres, as displays want it
+                cluster.bind(f"current_{name}_alternative_consumption_delivered", self._energy_getter(period))
+        if is_gas:
+            cluster.set("alternative_unit_of_measure", metering.UnitOfMeasure.KILOWATT_HOURS)
+            cluster.set("remaining_battery_life", 100)
+
+    def _demand(self) -> int:
+        """W, or litres an hour of gas."""
+        meter = self._present()
+        if isinstance(meter, GasMeterCore):
+            return min(meter.flow_ml_per_h // 1000, _INT24_MAX)
+        power_w = meter.power_w  # type: ignore[attr-defined]  # the one other kind of meter
+        return min(power_w, _INT24_MAX)
+
+    def _use_getter(self, period: Period) -> Callable[[], int]:
+        def use() -> int:
+            meter = self._present()
+            return meter.marks.use(period, meter.registers).quantity // _UNIT_WH
+
+        return use
+
+    def _energy_getter(self, period: Period) -> Callable[[], int]:
+        def use() -> int:
+            meter = self._present()
+            return meter.marks.use(period, meter.registers).energy_uwh // _UNIT_WH
+
+        return use
+
+    # --- account ----------------------------------------------------------------------------------
+
+    def _account(self) -> Account:
+        return self._present().account
+
+    def _bind_account(self) -> None:
+        cluster = self.prepayment
+        cluster.bind(
+            "payment_control_configuration",
+            lambda: payment_control(self.meter.account.mode, self.meter.account.config),
+        )
+        cluster.bind("credit_remaining", lambda: self._account().balance_mp)
+        cluster.bind("credit_remaining_timestamp", lambda: zigbee_s(self._civil.utc_us()))
+        cluster.bind("emergency_credit_remaining", lambda: self._account().emergency_mp)
+        cluster.bind("credit_status", lambda: int(self._account().status))
+        cluster.bind("accumulated_debt", lambda: self._account().accumulated_debt_mp)
+        # Debts 1 and 2 are the time-based registers, 3 the payment-based one; a started mp is owed whole.
+        cluster.bind("debt_amount_1", lambda: -floor_mp(-self._account().time_debt_fine[0]))
+        cluster.bind("debt_amount_2", lambda: -floor_mp(-self._account().time_debt_fine[1]))
+        cluster.bind("debt_amount_3", lambda: -floor_mp(-self._account().payment_debt_fine))
+        for name, limit in _LIMITS.items():
+            cluster.bind(name, self._limit_getter(limit))
+
+    def _limit_getter(self, limit: str) -> Callable[[], int]:
+        return lambda: int(getattr(self.meter.account.config, limit))
+
+    # --- cost and price ---------------------------------------------------------------------------
+
+    def _bind_costs(self) -> None:
+        cluster = self.prepayment
+        cluster.update(currency=_STERLING, currency_scaling_factor=0x05)
+        for name, period in (("day", Period.TODAY), ("week", Period.WEEK), ("month", Period.MONTH)):
+            cluster.bind(f"current_{name}_cost_consumption_delivered", self._cost_getter(period))
+
+    def _cost_getter(self, period: Period) -> Callable[[], int]:
+        def cost() -> int:
+            meter = self._present()
+            return floor_mp(meter.marks.use(period, meter.registers).cost_fine)
+
+        return cost
+
+    def _get_current_price(self, fields: Values, context: CommandContext) -> Answer:
+        """Price in 1/1000 pence a kWh: currency units of 10^-5 pounds."""
+        now_s = zigbee_s(self._civil.utc_us())
+        return reply(
+            "publish_price",
+            provider_id=self.desk.originator & 0xFFFFFFFF,
+            rate_label=b"",
+            issuer_event_id=now_s,
+            current_time=now_s,
+            unit_of_measure=metering.UnitOfMeasure.KILOWATT_HOURS,
+            currency=_STERLING,
+            price_trailing_digit_and_price_tier=0x50 | (self.meter.tou + 1 if self.meter.tariff.tou_count > 1 else 0),
+            number_of_price_tiers_and_register_tier=0,
+            start_time=0,
+            duration_in_minutes=0xFFFF,
+            price=self._present().price_mp_per_kwh,
+            price_ratio=0xFF,
+            generation_price=0xFFFFFFFF,
+            generation_price_ratio=0xFF,
+        )  # fmt: skip
+
+    # --- commands ---------------------------------------------------------------------------------
+
+    def _consumer_top_up(self, fields: Values, context: CommandContext) -> Answer:
+        """A token from the head end, a display or the mirror; facts/utrn.md has the refusals."""
+        try:
+            text = bytes(fields["top_up_code"]).decode("ascii")
+            source = OriginatingDevice(fields["originating_device"])
+        except (UnicodeDecodeError, ValueError):
+            raise DecodeError("ConsumerTopUp", 0, "code or source", status=Status.INVALID_FIELD) from None
+        result = self.desk.enter(self.meter, text, source=source, utc_us=self._civil.utc_us())
+        self.prepayment.touch("credit_remaining", "credit_status")
+        self.on_top_up(result)
+        return reply(
+            "consumer_top_up_response",
+            result_type=int(result.result),
+            top_up_value=result.amount_mp,
+            source_of_top_up=int(source),
+            credit_remaining=result.balance_mp if result.is_accepted else -1,
+        )
+
+    def _select_emergency_credit(self, fields: Values, context: CommandContext) -> Answer:
+        if not self.meter.take_emergency(utc_us=self._civil.utc_us()):
+            raise RefusedError(Status.FAILURE, "emergency credit is not on offer")
+        self.prepayment.touch("credit_status", "emergency_credit_remaining")
+        return Status.SUCCESS
+
+    def _change_supply(self, fields: Values, context: CommandContext) -> Answer:
+        """SRV 7.1, 7.2, 7.3: only inside a Critical Instruction."""
+        if context.via is not Via.SUA:
+            raise RefusedError(Status.NOT_AUTHORIZED, "ChangeSupply without a SUA")
+        proposed, now_us = fields["proposed_supply_status"], self._civil.utc_us()
+        if proposed == SupplyState.OFF:
+            outcome = self.meter.disable_supply(utc_us=now_us, reason=OffReason.MANUAL)
+        elif proposed == SupplyState.ARMED:
+            outcome = self.meter.arm_supply(utc_us=now_us)
+        elif proposed == SupplyState.ON and self.meter.has_remote_enable:
+            outcome = self.meter.enable_supply(utc_us=now_us)
+        else:
+            raise RefusedError(Status.INVALID_FIELD, f"supply cannot be set to {proposed}")
+        self.metering.touch("supply_status", "instantaneous_demand")
+        if outcome not in (SupplyOutcome.DONE, SupplyOutcome.UNCHANGED):
+            raise RefusedError(Status.FAILURE, f"supply: {outcome.name.lower()}")
+        return reply(
+            "supply_status_response",
+            provider_id=fields["provider_id"],
+            issuer_event_id=fields["issuer_event_id"],
+            implementation_date_time=zigbee_s(now_us),
+            supply_status=int(self.meter.supply.state),
+        )
+
+    def _local_change_supply(self, fields: Values, context: CommandContext) -> Answer:
+        """A person at the PPMID confirms an armed supply; nothing else can be asked for locally."""
+        if fields["proposed_supply_status"] != SupplyState.ON:
+            raise RefusedError(Status.INVALID_FIELD, "locally the supply can only be switched on")
+        outcome = self.meter.confirm_supply(utc_us=self._civil.utc_us())
+        if outcome is not SupplyOutcome.DONE:
+            raise RefusedError(Status.FAILURE, f"supply: {outcome.name.lower()}")
+        self.metering.touch("supply_status", "instantaneous_demand")
+        return Status.SUCCESS
+
+    @property
+    def is_prepayment(self) -> bool:
+        return self.meter.account.mode is PaymentMode.PREPAYMENT

@@ -1,0 +1,218 @@
+"""The shell of a meter, whichever fuel: clusters, authorisation, timers, NVM, status push.
+
+The core (`meter.py`) is moved forward at its own next instant, at every command and at every read.
+What a command changed is put to NVM before its answer is sent. Every half hour the whole state is
+saved as well; after a restart of the program the core lives through the rest again, to the same values.
+
+A Critical Instruction that comes bare from the hub is refused with NOT_AUTHORIZED and logged.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Final
+
+from smets1.devices.account import Account
+from smets1.devices.authorisation import CRITICAL, AuthorisationCore, KeyConfirmation
+from smets1.devices.event_log import AlertCode, LogEntry
+from smets1.devices.meter import MeterCore
+from smets1.devices.meter_clusters import MeterClusters
+from smets1.devices.tokens import TopUpDesk
+from smets1.errors import DecodeError, MisuseError, RefusedError, SecurityError
+from smets1.firmware.device import ENDPOINT, Board, Device, Factory
+from smets1.firmware.zcl.clusters.smets1 import CriticalStatus
+from smets1.firmware.zcl.fields import Values
+from smets1.firmware.zcl.server import Answer, ClusterInstance, CommandContext, Via, reply
+from smets1.firmware.zcl.status import FrameType, Side, Status
+from smets1.hardware.clock import Timer
+from smets1.hardware.radio import COORDINATOR
+
+__all__ = ["PUSH_PAUSE_S", "MeterDevice"]
+
+PUSH_PAUSE_S: Final = 900
+"""How long after an unacknowledged status push the device tries again."""
+
+_CRITICAL_COMMANDS: Final = frozenset(
+    (row.cluster_id, row.command_id) for row in CRITICAL if row.frame_type is FrameType.CLUSTER
+)
+_CRITICAL_WRITES: Final = frozenset(
+    row.cluster_id for row in CRITICAL if row.frame_type is FrameType.GLOBAL
+)  # fmt: skip
+
+
+class MeterDevice(Device):
+    """An ESME or a GSME."""
+
+    def __init__(
+        self, factory: Factory, board: Board, *, meter: MeterCore, desk: TopUpDesk, sua_key: bytes
+    ) -> None:
+        """`sua_key`: the first SUA key (16 octets), used only where NVM holds none yet."""
+        super().__init__(factory, board)
+        self.meter = meter
+        self.desk = desk
+        self.authorisation = AuthorisationCore(device=self.eui64, nvm=self.nvm)
+        if not self.authorisation.has_key:
+            self.authorisation.provision(sua_key)
+        if meter.restore(self.nvm):
+            desk.restore(self.nvm)
+        self.clusters = MeterClusters(self.app.core, meter, desk, self.civil)
+        self.clusters.on_change = self._on_change
+        self.app.core.guard = self._guard
+        self._timer: Timer | None = None
+        self._is_closing = False
+        self._push_wanted = asyncio.Event()
+        self._add_authorisation()
+
+    @property
+    def account(self) -> Account:
+        """The prepayment account, brought to the present."""
+        self.meter.advance(self.civil.utc_us())
+        return self.meter.account
+
+    # --- life -------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        self.meter.advance(self.civil.utc_us())
+        self.save()
+        self._arm()
+        if self.authorisation.is_push_due:
+            self._push_wanted.set()
+        super().start()
+        self.spawn(self._push_status())
+
+    async def close(self) -> None:
+        self.meter.advance(self.civil.utc_us())
+        self.save()
+        self._is_closing = True
+        if self._timer is not None:
+            self._timer.cancel()
+        await super().close()
+
+    def save(self) -> None:
+        """Put the whole state to NVM; the commit is made before anything is answered."""
+        self.meter.save(self.nvm)
+        self.desk.save(self.nvm)
+
+    def _on_change(self) -> None:
+        self.save()
+        self._take_events()
+        self._arm()
+
+    def _arm(self) -> None:
+        """Wake at the core's next instant."""
+        if self._is_closing:
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+        due_us = self.civil.scheduler_us(self.meter.next_timer_us())
+        self._timer = self.scheduler.call_at_us(due_us, self._on_timer)
+
+    def _on_timer(self) -> None:
+        self.meter.advance(self.civil.utc_us())
+        self.clusters.metering.touch("supply_status")
+        self.clusters.prepayment.touch("credit_status")
+        self._on_change()
+        self.nvm.commit()
+
+    def _take_events(self) -> None:
+        events = self.meter.take_events()
+        if events:
+            self.on_events(events)
+
+    def on_events(self, events: Iterable[LogEntry]) -> None:
+        """What the meter has just logged; shells that can reach the hub pass alerts on."""
+        for event in events:
+            self.log.info("event %04X %s", event.code, event.detail)
+
+    # --- Critical Instructions ----------------------------------------------------------------------
+
+    def _add_authorisation(self) -> None:
+        cluster = self.app.core.add_server(ENDPOINT, "authorisation")
+        cluster.bind("sua_generation", lambda: self.authorisation.generation)
+        cluster.bind("sua_counter", lambda: self.authorisation.counter)
+        cluster.handle("critical_instruction", self._on_critical_instruction)
+        cluster.handle("rotate_key", self._on_rotate_key)
+        cluster.handle("status_push_ack", self._on_push_ack)
+
+    def is_from_head_end(self, context: CommandContext) -> bool:
+        """Whether a frame was the head end's, as far as the device can tell: it came from the hub."""
+        return context.via in (Via.WIRE, Via.WAN) or context.source == COORDINATOR
+
+    def _guard(self, instance: ClusterInstance, what: str, context: CommandContext) -> None:
+        """Raises RefusedError for a critical command that comes bare from the hub."""
+        if context.via is Via.SUA or not self.is_from_head_end(context):
+            return
+        if self._is_critical(instance, what):
+            self.meter.note(
+                AlertCode.NO_AUTHORITY, utc_us=self.civil.utc_us(), detail=f"{instance.cluster.name} {what}"
+            )
+            self._on_change()
+            raise RefusedError(Status.NOT_AUTHORIZED, f"{what} without a SUA")
+
+    def _is_critical(self, instance: ClusterInstance, what: str) -> bool:
+        cluster = instance.cluster
+        if what.startswith("write "):
+            return cluster.cluster_id in _CRITICAL_WRITES
+        sender = Side.CLIENT if instance.side is Side.SERVER else Side.SERVER
+        return (cluster.cluster_id, cluster.command(what, sender).command_id) in _CRITICAL_COMMANDS
+
+    def _on_critical_instruction(self, fields: Values, context: CommandContext) -> Answer:
+        counter, cluster_id, frame = fields["counter"], fields["cluster"], bytes(fields["frame"])
+        verdict = self.authorisation.authorise(
+            counter=counter, sua=bytes(fields["sua"]), cluster_id=cluster_id, frame=frame
+        )
+        if not verdict.is_granted:
+            self.meter.note(
+                AlertCode.UNAUTHORISED_ACCESS,
+                utc_us=self.civil.utc_us(),
+                detail=f"critical instruction: {verdict.reason}",
+            )
+            self._on_change()
+            return reply("critical_result", counter=counter, status=int(verdict.status), frame=b"")
+        inner = self.app.execute(ENDPOINT, cluster_id, frame, replace(context, via=Via.SUA))
+        return reply(
+            "critical_result", counter=counter, status=int(CriticalStatus.EXECUTED), frame=inner or b""
+        )
+
+    def _on_rotate_key(self, fields: Values, context: CommandContext) -> Answer:
+        if context.via is not Via.SUA:
+            raise RefusedError(Status.NOT_AUTHORIZED, "a key is rotated only with a SUA")
+        try:
+            held = self.authorisation.stage(fields["generation"], bytes(fields["wrapped_key"]))
+        except (SecurityError, DecodeError) as error:
+            self.log.warning("key rotation refused: %s", error)
+            raise RefusedError(Status.FAILURE, "key rotation refused") from None
+        asyncio.get_running_loop().call_soon(self._drop_old_key)
+        return reply("rotate_key_response", generation=held.generation, confirmation=held.confirmation)
+
+    def _drop_old_key(self) -> None:
+        self.authorisation.drop_old_key()
+        self.log.info("SUA key of generation %d in force", self.authorisation.generation)
+        self._push_wanted.set()
+
+    # --- status push --------------------------------------------------------------------------------
+
+    async def _push_status(self) -> None:
+        """Tell the S1SP which key generation is held until it says that it knows."""
+        while True:
+            await self._push_wanted.wait()
+            await asyncio.sleep(1)
+            while self.authorisation.is_push_due:
+                try:
+                    await self.push(self.authorisation.confirmation())
+                except MisuseError:
+                    raise
+                except Exception as error:  # noqa: BLE001  # any failure of the way there: try again later
+                    self.log.info("status push: %s", error)
+                await asyncio.sleep(PUSH_PAUSE_S)
+            self._push_wanted.clear()
+
+    async def push(self, confirmation: KeyConfirmation) -> None:
+        """Hand the push to the hub, by whichever way this meter has. Raises NoAnswerError."""
+        raise NotImplementedError
+
+    def _on_push_ack(self, fields: Values, context: CommandContext) -> Answer:
+        self.authorisation.acknowledge(fields["generation"])
+        return Status.SUCCESS

@@ -1,0 +1,129 @@
+"""The prepayment display: what an IHD shows, and what a person may do at it.
+
+A token goes to the meter of the fuel that the person has chosen: to the ESME directly, to the GSME by
+way of its mirror, which hands it over when the meter wakes (so a gas answer may take half an hour).
+
+Source: facts/devices.md (Pipit 500), facts/utrn.md (sources of a top-up).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+from smets1.devices.days import SECOND_US
+from smets1.devices.display_device import MIRROR_ENDPOINT, DisplayDevice
+from smets1.devices.supply import SupplyState
+from smets1.errors import MisuseError, NoAnswerError
+from smets1.eui64 import Eui64
+from smets1.firmware.device import ENDPOINT, Board, Factory
+from smets1.firmware.zcl.clusters.prepayment import OriginatingDevice, ResultType
+from smets1.hardware.radio import COORDINATOR
+
+__all__ = ["Fuel", "Ppmid", "TopUpAnswer"]
+
+Fuel = Literal["electricity", "gas"]
+_GAS_TIMEOUT_US: Final = 2400 * SECOND_US  # the meter wakes every half hour
+_ELECTRICITY_TIMEOUT_US: Final = 15 * SECOND_US
+_ACCEPTED: Final = frozenset(
+    {
+        ResultType.ACCEPTED,
+        ResultType.ACCEPTED_SUPPLY_ENABLED,
+        ResultType.ACCEPTED_SUPPLY_DISABLED,
+        ResultType.ACCEPTED_SUPPLY_ARMED,
+    }
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TopUpAnswer:
+    """What the meter said to a token."""
+
+    result: ResultType
+    amount_mp: int  # 0 where refused
+    balance_mp: int | None  # None where refused
+
+    @property
+    def is_accepted(self) -> bool:
+        return self.result in _ACCEPTED
+
+
+class Ppmid(DisplayDevice):
+    """Pipit 500 as PPMID."""
+
+    def __init__(
+        self,
+        factory: Factory,
+        board: Board,
+        *,
+        esme: Eui64 | None,
+        has_gas: bool,
+        report_interval_us: int = 30 * SECOND_US,
+    ) -> None:
+        super().__init__(
+            factory,
+            board,
+            esme=esme,
+            has_gas=has_gas,
+            is_ppmid=True,
+            report_interval_us=report_interval_us,
+        )
+
+    async def enter_utrn(self, digits: str, fuel: Fuel = "electricity") -> TopUpAnswer:
+        """Type a 20-digit token. Raises NoAnswerError where the meter does not answer."""
+        values = await self._command(
+            fuel,
+            "prepayment",
+            "consumer_top_up",
+            originating_device=OriginatingDevice.IN_HOME_DISPLAY_DEVICE,
+            top_up_code=digits.encode("ascii", "replace"),
+        )
+        result = ResultType(values["result_type"])
+        is_accepted = result in _ACCEPTED
+        answer = TopUpAnswer(
+            result=result,
+            amount_mp=int(values["top_up_value"]) if is_accepted else 0,
+            balance_mp=int(values["credit_remaining"]) if is_accepted else None,
+        )
+        if answer.balance_mp is not None:
+            readings = self.model.gas if fuel == "gas" else self.model.electricity
+            readings.values["credit_remaining"] = answer.balance_mp
+        return answer
+
+    async def activate_emergency_credit(self, fuel: Fuel = "electricity") -> None:
+        """Press OK on the offer. Raises RefusedError where it is not on offer, NoAnswerError."""
+        await self._command(
+            fuel,
+            "prepayment",
+            "select_available_emergency_credit",
+            command_issue_date_time=self.civil.zigbee_utc_s(),
+            originating_device=OriginatingDevice.IN_HOME_DISPLAY_DEVICE,
+        )
+
+    async def confirm_supply(self, fuel: Fuel = "electricity") -> None:
+        """Press OK on "Ready". Raises RefusedError where supply is not armed, NoAnswerError."""
+        await self._command(fuel, "metering", "local_change_supply", proposed_supply_status=SupplyState.ON)
+
+    async def _command(self, fuel: Fuel, cluster: str, command: str, **fields: Any) -> dict[str, Any]:
+        if fuel == "gas":
+            return dict(
+                await self.app.request(
+                    COORDINATOR, MIRROR_ENDPOINT, cluster, command, timeout_us=_GAS_TIMEOUT_US, **fields
+                )
+            )
+        if self._esme is None:
+            raise MisuseError("this home has no electricity meter")
+        meter = await self._patiently(self._meet, self._esme)
+        return dict(
+            await self.app.request(
+                meter, ENDPOINT, cluster, command, timeout_us=_ELECTRICITY_TIMEOUT_US, **fields
+            )
+        )
+
+    async def _patiently(self, meet: Callable[[Eui64], Awaitable[int]], eui64: Eui64) -> int:
+        """A person presses again when nothing happened the first time."""
+        try:
+            return await meet(eui64)
+        except NoAnswerError:
+            return await meet(eui64)

@@ -1,0 +1,348 @@
+"""What the displays show, as lines of text: the meter's LCD, the PPMID and the IHD.
+
+Each page is a pure function of a frozen view of the home; a page is a title and its lines, none wider
+than the device's glass. What a display does not know yet shows as dashes, never as zero: a real display that
+has not heard from the meter says so, and a test should be able to see the difference.
+
+Source: Liberty 100 manual (title, then value; screens by key), Pipit 500 manual (tri-colour light: eco,
+medium, high; offers emergency credit from "Low credit" and "Supply off!"), as condensed in facts/devices.md.
+The wording of screens is ours where the manuals are not public.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum, unique
+from typing import Final
+
+from smets1.devices.supply import OffReason, SupplyState
+
+__all__ = [
+    "FuelView",
+    "HomeView",
+    "MeterView",
+    "TrafficLight",
+    "display_pages",
+    "format_money",
+    "meter_page",
+    "traffic_light",
+]
+
+DISPLAY_WIDTH: Final = 32
+LCD_WIDTH: Final = 16
+_UNKNOWN: Final = "---"
+MEDIUM_W: Final = 500
+HIGH_W: Final = 2000
+
+
+@unique
+class TrafficLight(Enum):
+    """The tri-colour light of the Pipit 500."""
+
+    OFF = "-"
+    ECO = "green"
+    MEDIUM = "amber"
+    HIGH = "red"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FuelView:
+    """What a display has read of one meter. None: not heard yet. Money in 1/1000 pence."""
+
+    is_gas: bool = False
+    is_prepayment: bool = False
+    balance_mp: int | None = None
+    emergency_mp: int | None = None  # left of it, once taken
+    emergency_limit_mp: int | None = None
+    is_emergency_offered: bool = False
+    is_emergency_in_use: bool = False
+    is_low: bool = False
+    debt_mp: int | None = None
+    supply: SupplyState | None = None
+    power_w: int | None = None
+    price_mp_per_kwh: int | None = None
+    today_wh: int | None = None
+    week_wh: int | None = None
+    month_wh: int | None = None
+    today_mp: int | None = None
+    week_mp: int | None = None
+    month_mp: int | None = None
+    register: int | None = None  # Wh, or litres of gas
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HomeView:
+    """What an IHD or PPMID knows."""
+
+    time_text: str = ""  # local, as "Mon 3 Jun 14:05"; empty: no time yet
+    is_connected: bool = False
+    is_ppmid: bool = False
+    electricity: FuelView = field(default_factory=FuelView)
+    gas: FuelView | None = None
+    messages: tuple[str, ...] = ()  # latest first
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MeterView:
+    """What a meter's own LCD shows. Money in 1/1000 pence."""
+
+    is_gas: bool
+    is_commissioned: bool
+    is_prepayment: bool
+    register: int  # Wh, or litres
+    tou_registers: tuple[int, ...]  # Wh each
+    active_tou: int  # 0 is the first
+    balance_mp: int
+    emergency_mp: int
+    is_emergency_offered: bool
+    is_emergency_in_use: bool
+    debt_mp: int
+    price_mp_per_kwh: int
+    standing_mp: int
+    power_w: int
+    supply: SupplyState
+    off_reasons: OffReason
+    date_text: str  # as "03 Jun 2024"
+    time_text: str  # as "14:05:00"
+    firmware: str = ""
+    mpxn: str = ""
+    last_top_ups: tuple[tuple[int, str], ...] = ()  # (amount, time text), latest first
+    accepted: int = 0
+    rejected: int = 0
+
+
+# --- text ---------------------------------------------------------------------------------------
+
+
+def format_money(mp: int | None) -> str:
+    """1/1000 pence -> pounds, rounded down to a penny towards minus infinity: 1_234_999 -> '£12.34'."""
+    if mp is None:
+        return "£" + _UNKNOWN
+    pence = mp // 1000
+    sign = "-" if pence < 0 else ""
+    return f"{sign}£{abs(pence) // 100}.{abs(pence) % 100:02d}"
+
+
+def _price(mp: int | None) -> str:
+    return f"{_UNKNOWN}p" if mp is None else f"{mp // 1000}.{mp % 1000 // 10:02d}p"
+
+
+def _kwh(wh: int | None) -> str:
+    return f"{_UNKNOWN} kWh" if wh is None else f"{wh // 1000}.{wh % 1000 // 10:02d} kWh"
+
+
+def _kw(watts: int | None) -> str:
+    return f"{_UNKNOWN} kW" if watts is None else f"{watts // 1000}.{watts % 1000:03d} kW"
+
+
+def _row(label: str, value: str, width: int = DISPLAY_WIDTH) -> str:
+    return label + value.rjust(width - len(label))
+
+
+def traffic_light(power_w: int | None) -> TrafficLight:
+    """Eco up to 500 W, medium up to 2 kW, high above (our thresholds; they are settings of the real one)."""
+    if power_w is None:
+        return TrafficLight.OFF
+    if power_w <= MEDIUM_W:
+        return TrafficLight.ECO
+    return TrafficLight.MEDIUM if power_w <= HIGH_W else TrafficLight.HIGH
+
+
+# --- IHD and PPMID --------------------------------------------------------------------------------
+
+
+def display_pages(view: HomeView) -> dict[str, list[str]]:
+    """Every page that the display has now, by name, in the order of its button."""
+    pages = {"home": _home_page(view)}
+    fuels = [("electricity", view.electricity), *([("gas", view.gas)] if view.gas else [])]
+    for name, fuel in fuels:
+        if fuel.is_prepayment:
+            pages[f"{name} credit"] = _credit_page(view, name, fuel)
+        pages[f"{name} use"] = _use_page(name, fuel)
+        pages[f"{name} cost"] = _cost_page(name, fuel)
+        pages[f"{name} meter"] = _meter_reading_page(name, fuel)
+    pages["messages"] = _message_page(view)
+    return pages
+
+
+def _home_page(view: HomeView) -> list[str]:
+    light = traffic_light(view.electricity.power_w)
+    lines = [
+        _row(view.time_text or "--:--", "connected" if view.is_connected else "no signal"),
+        _row("Now", f"{_kw(view.electricity.power_w)} [{light.value}]"),
+        _row("Electricity today", format_money(view.electricity.today_mp)),
+    ]
+    if view.gas is not None:
+        lines.append(_row("Gas today", format_money(view.gas.today_mp)))
+    for name, fuel in (("Electricity", view.electricity), ("Gas", view.gas)):
+        if fuel is not None and fuel.is_prepayment:
+            lines.append(_row(f"{name} credit", format_money(fuel.balance_mp)))
+            lines += _alarms(name, fuel)
+    return lines
+
+
+def _alarms(name: str, fuel: FuelView) -> list[str]:
+    if fuel.supply is SupplyState.OFF:
+        return [f"! {name}: Supply off!"]
+    if fuel.supply is SupplyState.ARMED:
+        return [f"! {name}: Ready - press to turn on"]
+    if fuel.is_emergency_in_use:
+        return [f"! {name}: Emergency credit in use"]
+    return [f"! {name}: Low credit"] if fuel.is_low else []
+
+
+def _credit_page(view: HomeView, name: str, fuel: FuelView) -> list[str]:
+    lines = [name.upper(), _row("Balance", format_money(fuel.balance_mp))]
+    if fuel.is_emergency_in_use:
+        lines.append(_row("Emergency credit left", format_money(fuel.emergency_mp)))
+    elif fuel.is_emergency_offered:
+        lines.append(_row("Emergency credit", format_money(fuel.emergency_limit_mp)))
+        lines.append("Press OK to use it" if view.is_ppmid else "Available at the meter")
+    if fuel.debt_mp:
+        lines.append(_row("Debt", format_money(fuel.debt_mp)))
+    return lines + _alarms(name.capitalize(), fuel)
+
+
+def _use_page(name: str, fuel: FuelView) -> list[str]:
+    lines = [f"{name.upper()} USE"]
+    if not fuel.is_gas:
+        lines.append(_row("Now", _kw(fuel.power_w)))
+    spans = (("Today", fuel.today_wh), ("This week", fuel.week_wh), ("This month", fuel.month_wh))
+    return lines + [_row(label, _kwh(wh)) for label, wh in spans]
+
+
+def _cost_page(name: str, fuel: FuelView) -> list[str]:
+    lines = [f"{name.upper()} COST"]
+    if not fuel.is_gas:
+        lines.append(_row("Now", f"{_cost_per_hour(fuel)}/h"))
+    spans = (("Today", fuel.today_mp), ("This week", fuel.week_mp), ("This month", fuel.month_mp))
+    lines += [_row(label, format_money(mp)) for label, mp in spans]
+    return [*lines, _row("Price per kWh", _price(fuel.price_mp_per_kwh))]
+
+
+def _cost_per_hour(fuel: FuelView) -> str:
+    if fuel.power_w is None or fuel.price_mp_per_kwh is None:
+        return format_money(None)
+    return format_money(fuel.power_w * fuel.price_mp_per_kwh // 1000)
+
+
+def _meter_reading_page(name: str, fuel: FuelView) -> list[str]:
+    states = {SupplyState.ON: "on", SupplyState.ARMED: "ready", SupplyState.OFF: "off", None: _UNKNOWN}
+    return [
+        f"{name.upper()} METER",
+        _row("Reading", _reading(fuel.register, is_gas=fuel.is_gas)),
+        _row("Supply", states[fuel.supply]),
+    ]
+
+
+def _reading(register: int | None, *, is_gas: bool) -> str:
+    if register is None:
+        return _UNKNOWN
+    return f"{register // 1000}.{register % 1000:03d} {'m3' if is_gas else 'kWh'}"
+
+
+def _message_page(view: HomeView) -> list[str]:
+    if not view.messages:
+        return ["MESSAGES", "No messages"]
+    return ["MESSAGES", *(message[:DISPLAY_WIDTH] for message in view.messages[:20])]
+
+
+# --- the meter's LCD ------------------------------------------------------------------------------
+
+
+def meter_page(view: MeterView, key: int) -> list[str]:
+    """The page of key 0 to 9: title (shown 2 s) and values (4 s each). Raises KeyError for another key."""
+    page = {
+        0: _status_lines,
+        1: _credit_lines,
+        2: _debt_lines,
+        3: _register_lines,
+        4: _tou_lines,
+        5: _price_lines,
+        6: _power_lines,
+        7: _clock_lines,
+        8: _identity_lines,
+        9: _diagnostic_lines,
+    }[key]
+    return [line[:LCD_WIDTH] for line in page(view)]
+
+
+def _status_lines(view: MeterView) -> list[str]:
+    if not view.is_commissioned:
+        return ["STATUS", "COMMISSION"]
+    if view.supply is SupplyState.ARMED:
+        return ["STATUS", "READY", "PRESS A THEN B"]
+    if view.supply is SupplyState.OFF:
+        return ["STATUS", _off_text(view.off_reasons), f"OFF CODE {view.off_reasons:02X}"]
+    if not view.is_prepayment:
+        return ["STATUS", "SUPPLY ON"]
+    if view.is_emergency_in_use:
+        return ["STATUS", "EMERGENCY CREDIT", format_money(view.emergency_mp)]
+    return ["STATUS", "SUPPLY ON", format_money(view.balance_mp)]
+
+
+def _off_text(reasons: OffReason) -> str:
+    names = (
+        (OffReason.OVERLOAD, "OVERLOAD"),
+        (OffReason.NO_CREDIT, "NO CREDIT"),
+        (OffReason.EVENT, "OFF EVENT"),
+        (OffReason.SUPPLY_CODE, "OFF CODE ENTRY"),
+    )
+    return next((text for reason, text in names if reasons & reason), "SUPPLY OFF")
+
+
+def _credit_lines(view: MeterView) -> list[str]:
+    if not view.is_prepayment:
+        return ["CREDIT", "CREDIT MODE"]
+    lines = ["CREDIT", format_money(view.balance_mp)]
+    if view.is_emergency_in_use:
+        lines.append(_row("EC", format_money(view.emergency_mp), LCD_WIDTH))
+    elif view.is_emergency_offered:
+        lines.append("A FOR EMERGENCY")
+    return lines
+
+
+def _debt_lines(view: MeterView) -> list[str]:
+    return ["DEBT", format_money(view.debt_mp)]
+
+
+def _register_lines(view: MeterView) -> list[str]:
+    return ["TOTAL", _lcd_register(view.register, is_gas=view.is_gas)]
+
+
+def _lcd_register(register: int, *, is_gas: bool) -> str:
+    """Eight digits of kWh, or five and three of m3, as on the faceplate."""
+    if is_gas:
+        return f"{register // 1000 % 100_000:05d}.{register % 1000:03d} m3"
+    return f"{register // 1000 % 100_000_000:08d} kWh"
+
+
+def _tou_lines(view: MeterView) -> list[str]:
+    marks = [">" if index == view.active_tou else " " for index in range(len(view.tou_registers))]
+    return ["RATES"] + [
+        f"{mark}R{index + 1:02d} {wh // 1000:07d}kWh"
+        for index, (mark, wh) in enumerate(zip(marks, view.tou_registers, strict=True))
+    ]
+
+
+def _price_lines(view: MeterView) -> list[str]:
+    return ["PRICE", f"{_price(view.price_mp_per_kwh)}/kWh", f"{_price(view.standing_mp)}/DAY"]
+
+
+def _power_lines(view: MeterView) -> list[str]:
+    return ["FLOW" if view.is_gas else "POWER", _kw(view.power_w)]
+
+
+def _clock_lines(view: MeterView) -> list[str]:
+    return ["TIME", view.date_text, view.time_text]
+
+
+def _identity_lines(view: MeterView) -> list[str]:
+    return ["IDENTITY", view.mpxn or "NO MPRN" if view.is_gas else view.mpxn or "NO MPAN", view.firmware]
+
+
+def _diagnostic_lines(view: MeterView) -> list[str]:
+    lines = ["CODES", f"ACCEPTED {view.accepted}", f"REJECTED {view.rejected}"]
+    for amount, when in view.last_top_ups:
+        lines += [format_money(amount), when]
+    return lines

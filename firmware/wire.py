@@ -1,0 +1,82 @@
+"""The ribbon between a Secure hub and the electricity meter it sits on.
+
+In the Secure set the hub is plugged into the ESME: what the head end asks of the ESME does not
+cross the HAN. The frames are the same ZCL frames as on the air; what carries them inside the real
+product is not public, so here a frame simply arrives `LATENCY_US` later, or not at all while cut.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Final
+
+from smets1.errors import NoAnswerError
+from smets1.hardware.clock import Scheduler
+
+__all__ = ["LATENCY_US", "Wire", "WireEnd", "WireHandler"]
+
+LATENCY_US: Final = 20_000
+ANSWER_TIMEOUT_US: Final = 2_000_000
+
+WireHandler = Callable[[int, int, bytes], bytes | None]
+"""(endpoint, cluster id, ZCL frame) -> the answering ZCL frame, or None."""
+
+
+class Wire:
+    """Two ends of one ribbon. `cut` loses what is under way in either direction."""
+
+    def __init__(self, scheduler: Scheduler) -> None:
+        self.scheduler = scheduler
+        self.is_cut = False
+        self.hub = WireEnd(self)
+        self.meter = WireEnd(self)
+        self.hub.peer, self.meter.peer = self.meter, self.hub
+        self.taps: list[Callable[[str, int, int, bytes], None]] = []
+        """Each frame as (direction, endpoint, cluster id, frame), when it is handed to the ribbon."""
+
+    def tap(self, sender: WireEnd, endpoint: int, cluster_id: int, frame: bytes) -> None:
+        direction = "hub>meter" if sender is self.hub else "meter>hub"
+        for tap in self.taps:
+            tap(direction, endpoint, cluster_id, frame)
+
+
+class WireEnd:
+    """One end; its owner sets `handler` and asks the other end with `exchange`."""
+
+    def __init__(self, wire: Wire) -> None:
+        self._wire = wire
+        self.peer: WireEnd = self
+        self.handler: WireHandler | None = None
+
+    async def exchange(self, endpoint: int, cluster_id: int, frame: bytes) -> bytes | None:
+        """Hand over one ZCL frame and wait for what the other end answers (None: it has no answer).
+
+        Raises NoAnswerError where the ribbon is cut or nobody is powered at the other end.
+        """
+        scheduler = self._wire.scheduler
+        answer: asyncio.Future[bytes | None] = asyncio.get_running_loop().create_future()
+        self._wire.tap(self, endpoint, cluster_id, frame)
+        scheduler.call_at_us(
+            scheduler.now_us() + LATENCY_US, self.peer._deliver, answer, endpoint, cluster_id, frame
+        )
+        try:
+            async with asyncio.timeout(ANSWER_TIMEOUT_US / 1e6):
+                return await answer
+        except TimeoutError:
+            raise NoAnswerError("the meter on the ribbon", 1, ANSWER_TIMEOUT_US) from None
+
+    def _deliver(
+        self, answer: asyncio.Future[bytes | None], endpoint: int, cluster_id: int, frame: bytes
+    ) -> None:
+        if self._wire.is_cut or self.handler is None:
+            return
+        reply = self.handler(endpoint, cluster_id, frame)
+        if reply is not None:
+            self._wire.tap(self, endpoint, cluster_id, reply)
+        scheduler = self._wire.scheduler
+        scheduler.call_at_us(scheduler.now_us() + LATENCY_US, self._settle, answer, reply)
+
+    def _settle(self, answer: asyncio.Future[bytes | None], reply: bytes | None) -> None:
+        if not self._wire.is_cut and not answer.done():
+            answer.set_result(reply)

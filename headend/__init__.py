@@ -1,0 +1,20 @@
+"""The head end: what stands between the suppliers' back offices and the communications hubs.
+
+Imitates, of the real system, the DSP's front door and inventory (SMI), the SMETS1 Service Provider
+(S1SP) and the Dual Control Organisation (DCO).
+
+In: DUIS request XML (`head_end.HeadEnd.submit`, or HTTP through `api.make_app`).
+Out: WAN requests that carry ZCL frames, through anything with `ask(hub, WanRequest)`; DUIS response XML.
+
+- `duis`       parse, verify, build, sign; no decisions
+- `catalogue`  the 129 service reference variants and who may use them
+- `srv`        one module per service family: from a request to the frames a device must execute
+- `s1sp`       one instruction at a time per device, retries, expiry, exactly one response
+- `dco`        holds the SUA keys; authorises Critical Instructions, one SUA for one instruction
+- `inventory`, `store`, `users`, `pki`, `utrn_desk`, `precommand`
+
+Sources: DUIS and MMC XML schemas 5.4; migration guide 2019-03, section on service requests.
+Left out as yet: schedules 5.x, certificates, firmware delivery, alerts by throttle, and the service
+variants that `srv.PLANS` does not list (they are answered with DCC alert N60).
+This folder imports neither hub nor devices: they meet in WAN messages only.
+"""

@@ -1,0 +1,80 @@
+"""POSTs responses and alerts to their users' own addresses, until each is taken.
+
+What is undelivered is in the store, so nothing is lost when the head end is killed, and a user that
+answers anything but 2xx is asked again with growing pauses. One user's broken address delays no
+other user. A response may arrive twice where the connection breaks after the user took it: its
+ResponseID tells. Needs sockets, so it is not for runs at speed max.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Final
+
+import aiohttp
+
+from smets1.eui64 import Eui64, format_eui64
+from smets1.headend.head_end import HeadEnd
+from smets1.headend.store import StoredResponse
+
+__all__ = ["CallbackPoster"]
+
+_log = logging.getLogger(__name__)
+
+_FIRST_PAUSE_S: Final = 1.0
+_LONGEST_PAUSE_S: Final = 300.0
+_TIMEOUT: Final = aiohttp.ClientTimeout(total=30)
+_BATCH: Final = 100
+
+
+class CallbackPoster:
+    """Run `run()` as one task beside the head end; cancel it to stop."""
+
+    def __init__(self, head_end: HeadEnd, *, first_pause_s: float = _FIRST_PAUSE_S) -> None:
+        self._head_end = head_end
+        self._first_pause_s = first_pause_s
+        self._news: dict[Eui64, asyncio.Event] = {}
+
+    async def run(self) -> None:
+        users = [user for user in self._head_end.users.all() if user.callback_url is not None]
+        self._news = {user.eui64: asyncio.Event() for user in users}
+        self._head_end.on_response = self._on_response
+        async with aiohttp.ClientSession(timeout=_TIMEOUT) as session, asyncio.TaskGroup() as group:
+            for user in users:
+                assert user.callback_url is not None
+                group.create_task(self._serve(session, user.eui64, user.callback_url))
+
+    def _on_response(self, response: StoredResponse) -> None:
+        news = self._news.get(response.user)
+        if news is not None:
+            news.set()
+
+    async def _serve(self, session: aiohttp.ClientSession, user: Eui64, url: str) -> None:
+        """One user's responses, in order."""
+        pause_s = self._first_pause_s
+        while True:
+            self._news[user].clear()
+            waiting = self._head_end.store.undelivered(user=user, limit=_BATCH)
+            if not waiting:
+                await self._news[user].wait()
+                continue
+            for response in waiting:
+                while not await self._post(session, user, url, response):
+                    await asyncio.sleep(pause_s)
+                    pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+                pause_s = self._first_pause_s
+                self._head_end.store.mark_delivered(response.number)
+
+    @staticmethod
+    async def _post(session: aiohttp.ClientSession, user: Eui64, url: str, response: StoredResponse) -> bool:
+        headers = {"Content-Type": "application/xml"}
+        try:
+            async with session.post(url, data=response.xml, headers=headers) as answer:
+                if answer.status // 100 == 2:
+                    return True
+                reason = f"HTTP {answer.status}"
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            reason = str(error) or type(error).__name__
+        _log.warning("response %d to %s not taken: %s", response.number, format_eui64(user), reason)
+        return False

@@ -1,0 +1,154 @@
+"""XML signatures of DUIS documents: enveloped, exclusive C14N, ECDSA P-256 with SHA-256.
+
+The signing certificate is not in the document; `X509IssuerSerial` names it and a store that both
+sides trust holds it. What is read after verifying is the tree that the signature covers, never the
+document it came in, so that a signature wrapped around something else proves nothing.
+
+Source: XML Signature Syntax and Processing 1.1, 4.5.4, 6.4.3; facts of DCC's signing tool.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Final
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature as BadDigest
+from cryptography.hazmat.primitives.asymmetric import ec
+from lxml import etree
+from signxml.algorithms import (
+    CanonicalizationMethod,
+    DigestAlgorithm,
+    SignatureConstructionMethod,
+    SignatureMethod,
+)
+from signxml.exceptions import SignXMLException
+from signxml.signer import XMLSigner
+from signxml.verifier import SignatureConfiguration, XMLVerifier
+
+from smets1.errors import SecurityError
+from smets1.eui64 import Eui64
+from smets1.firmware.civil import to_datetime
+from smets1.headend.duis.codes import DS
+from smets1.headend.duis.request import parse_document
+
+__all__ = ["CertificateStore", "Credential", "IssuerSerial", "Verifier", "XmlSigner", "issuer_serial"]
+
+_NS: Final = {"ds": DS}
+_MAX_NAME: Final = 200
+
+
+@dataclass(frozen=True, slots=True)
+class IssuerSerial:
+    """How a document names a certificate. `issuer` is normalised: no spaces around its parts."""
+
+    issuer: str
+    serial: int
+
+    @classmethod
+    def of(cls, issuer: str, serial: int) -> IssuerSerial:
+        parts = [part.strip() for part in issuer.split(",")]
+        return cls(
+            ",".join(f"{k.strip()}={v.strip()}" for k, _, v in (p.partition("=") for p in parts)), serial
+        )
+
+
+def issuer_serial(certificate: x509.Certificate) -> IssuerSerial:
+    return IssuerSerial.of(certificate.issuer.rfc4514_string(), certificate.serial_number)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Credential:
+    """A certificate of a known party and, on that party's own side, its private key."""
+
+    eui64: Eui64
+    certificate: x509.Certificate
+    key: ec.EllipticCurvePrivateKey | None = field(default=None, repr=False)
+
+
+class CertificateStore:
+    """Trusted certificates, looked up as a signature names them. Being in it is what makes one trusted."""
+
+    def __init__(self) -> None:
+        self._by_name: dict[IssuerSerial, Credential] = {}
+
+    def add(self, credential: Credential) -> None:
+        self._by_name[issuer_serial(credential.certificate)] = credential
+
+    def find(self, name: IssuerSerial) -> Credential | None:
+        return self._by_name.get(name)
+
+
+class XmlSigner:
+    """Signs with one credential, which must have its key."""
+
+    def __init__(self, credential: Credential) -> None:
+        assert credential.key is not None, "a signer needs a private key"
+        self._key = credential.key
+        self._name = issuer_serial(credential.certificate)
+
+    def sign(self, root: etree._Element) -> etree._Element:
+        """The same document with `ds:Signature` as last child of its root."""
+        signer = XMLSigner(
+            method=SignatureConstructionMethod.enveloped,
+            signature_algorithm=SignatureMethod.ECDSA_SHA256,
+            digest_algorithm=DigestAlgorithm.SHA256,
+            c14n_algorithm=CanonicalizationMethod.EXCLUSIVE_XML_CANONICALIZATION_1_0,
+        )
+        return signer.sign(root, key=self._key, key_info=self._key_info())
+
+    def _key_info(self) -> etree._Element:
+        info = etree.Element(f"{{{DS}}}KeyInfo", nsmap={"ds": DS})
+        data = etree.SubElement(info, f"{{{DS}}}X509Data")
+        pair = etree.SubElement(data, f"{{{DS}}}X509IssuerSerial")
+        etree.SubElement(pair, f"{{{DS}}}X509IssuerName").text = self._name.issuer
+        etree.SubElement(pair, f"{{{DS}}}X509SerialNumber").text = str(self._name.serial)
+        return info
+
+
+class Verifier:
+    """Verifies signatures against a certificate store."""
+
+    def __init__(self, store: CertificateStore) -> None:
+        self._store = store
+
+    def verify(self, octets: bytes, *, now_utc_us: int) -> tuple[etree._Element, Credential]:
+        """Octets from outside -> the root that was signed, and by whom.
+
+        Raises SecurityError (unsigned, forged, unknown or expired certificate) and DuisError.
+        """
+        root = parse_document(octets)
+        credential = self._signer_of(root)
+        config = SignatureConfiguration(
+            require_x509=True,
+            location="./",
+            expect_references=1,
+            signature_methods=frozenset({SignatureMethod.ECDSA_SHA256}),
+            digest_algorithms=frozenset({DigestAlgorithm.SHA256}),
+            verification_time=to_datetime(now_utc_us),
+            default_reference_c14n_method=CanonicalizationMethod.CANONICAL_XML_1_0,
+        )
+        try:
+            result = XMLVerifier().verify(root, x509_cert=credential.certificate, expect_config=config)
+        except (SignXMLException, BadDigest, ValueError, KeyError, TypeError, etree.LxmlError) as error:
+            raise SecurityError(f"bad signature: {' '.join(str(error).split())[:160]}") from None
+        signed = None if isinstance(result, list) else result.signed_xml
+        if signed is None or signed.tag != root.tag:
+            raise SecurityError("bad signature: it does not cover the document")
+        return signed, credential
+
+    def _signer_of(self, root: etree._Element) -> Credential:
+        signatures = list(root.iter(f"{{{DS}}}Signature"))
+        if len(signatures) != 1 or signatures[0].getparent() is not root or signatures[0] is not root[-1]:
+            raise SecurityError("bad signature: one ds:Signature must be the last part of the document")
+        for reference in signatures[0].iterfind("ds:SignedInfo/ds:Reference", _NS):
+            if reference.get("URI") != "":
+                raise SecurityError("bad signature: it does not refer to the whole document")
+        issuer = signatures[0].findtext(".//ds:X509IssuerName", namespaces=_NS) or ""
+        serial = (signatures[0].findtext(".//ds:X509SerialNumber", namespaces=_NS) or "").strip()
+        if not serial.isascii() or not serial.isdigit() or len(serial) > 50 or len(issuer) > _MAX_NAME:
+            raise SecurityError("bad signature: X509IssuerSerial is missing or malformed")
+        credential = self._store.find(IssuerSerial.of(issuer, int(serial)))
+        if credential is None:
+            raise SecurityError("bad signature: its certificate is not known here")
+        return credential

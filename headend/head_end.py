@@ -1,0 +1,364 @@
+"""The head end as a whole: takes request octets in, gives response octets back, carries out the rest.
+
+`HeadEnd.submit` is the DSP's front door: it checks (see `access`) and answers at once with I0, a
+refusal, or I99; device requests then go to the S1SP and their one response is kept until it is taken.
+It opens no socket and reads no clock but the civil one; `api` is the HTTP shell around it.
+
+A user is answered by whatever comes first: the caller of `submit` who waits, or `on_response`, which
+the HTTP shell uses to POST to the user's own address. Both can read `responses` at any time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+from smets1.errors import InputError, LostError
+from smets1.eui64 import Eui64, format_eui64
+from smets1.firmware.civil import CivilClock
+from smets1.firmware.wan.messages import WanEvent
+from smets1.headend.access import (
+    AccessControl,
+    CheckedRequest,
+    RefusedRequestError,
+    Signatures,
+    execution_utc_us,
+)
+from smets1.headend.dco import Dco
+from smets1.headend.duis.codes import CommandVariant, ResponseCode, ServicePath, UserRole
+from smets1.headend.duis.response import ResponseBuilder, ResponseSigner
+from smets1.headend.duis.schema import SchemaValidator
+from smets1.headend.duis.signature import Verifier
+from smets1.headend.inventory import Inventory
+from smets1.headend.precommand import build_pre_command
+from smets1.headend.rotation import RotationResult, Rotator
+from smets1.headend.s1sp import Execution, S1sp, StepFailedError, Wan
+from smets1.headend.srv import PLANS
+from smets1.headend.srv.inventory_reads import read_inventory
+from smets1.headend.srv.steps import Task
+from smets1.headend.store import Store, StoredRequest, StoredResponse
+from smets1.headend.users import DEFAULT_DSP, DEFAULT_USERS, ServiceUser, UserTable
+from smets1.headend.utrn_desk import UtrnDesk
+
+__all__ = ["HeadEnd", "HeadEndSettings"]
+
+_log = logging.getLogger(__name__)
+
+_DAY_US: Final = 86_400_000_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeadEndSettings:
+    """What a home file or a test may choose."""
+
+    signatures: Signatures = "off"
+    # "reused": a RequestID may come again as a new request. DCC's reference requests share theirs.
+    request_ids: Literal["unique", "reused"] = "unique"
+    lifetime_us: int = _DAY_US  # how long a device request is tried, from its execution date
+    dsp: Eui64 = DEFAULT_DSP
+    users: tuple[ServiceUser, ...] = DEFAULT_USERS
+
+
+class HeadEnd:
+    """DSP, S1SP and their store. Make it, `start` it in the event loop, `close` it."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        wan: Wan,
+        dco: Dco,
+        civil: CivilClock,
+        signer: ResponseSigner,
+        random_octets: Callable[[int], bytes],
+        verifier: Verifier | None = None,
+        schema: SchemaValidator | None = None,
+        utrn_desk: UtrnDesk | None = None,
+        settings: HeadEndSettings | None = None,
+    ) -> None:
+        """`random_octets(n)` gives the S1SP's contributions to new SUA keys. The WAN is started first.
+
+        Raises MisuseError where signatures are required and there is no verifier.
+        """
+        self.settings = settings or HeadEndSettings()
+        self.users = UserTable(self.settings.users)
+        self.inventory = Inventory(store)
+        self.store = store
+        self.utrn_desk = utrn_desk
+        self.on_response: Callable[[StoredResponse], None] | None = None
+        self._civil = civil
+        self._access = AccessControl(
+            users=self.users,
+            inventory=self.inventory,
+            signatures=self.settings.signatures,
+            verifier=verifier,
+            schema=schema,
+        )
+        self._responses = ResponseBuilder(dsp=self.settings.dsp, signer=signer)
+        self._s1sp = S1sp(store=store, wan=wan, dco=dco, civil=civil)
+        self._rotator = Rotator(
+            store=store, s1sp=self._s1sp, wan=wan, dco=dco, civil=civil, random_octets=random_octets
+        )
+        self._tasks: dict[asyncio.Task[None], None] = {}  # a set that keeps its order
+        self._waiters: dict[str, list[asyncio.Future[StoredResponse]]] = {}
+
+    # --- life ---
+
+    async def start(self) -> None:
+        """Take up every accepted request that has no response yet."""
+        for stored in self.store.unfinished():
+            if self._rotator.owns(stored):
+                self._spawn(self._rotator.resume(stored, self.inventory))
+            else:
+                self._resume(stored)
+
+    async def close(self) -> None:
+        """Stop; what is unfinished goes on at the next start."""
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for waiters in self._waiters.values():
+            for waiter in waiters:
+                waiter.cancel()
+
+    def _resume(self, stored: StoredRequest) -> None:
+        try:
+            checked = self._access.readmit(stored.xml)
+        except RefusedRequestError as refusal:  # its device or user is gone since
+            xml = self._responses.service(refusal.request, refusal.code, now_utc_us=self._civil.utc_us())
+            self._finish(stored, xml)
+        else:
+            self._begin(stored, checked)
+
+    def _spawn(self, work: Coroutine[Any, Any, object]) -> None:
+        task: asyncio.Task[None] = asyncio.get_running_loop().create_task(_logged(work))
+        self._tasks[task] = None
+        task.add_done_callback(lambda done: self._tasks.pop(done, None))
+
+    # --- the front door ---
+
+    async def submit(
+        self,
+        xml: bytes,
+        path: ServicePath | str = ServicePath.SEND_COMMAND,
+        *,
+        wait_s: float | None = None,
+    ) -> bytes:
+        """One request -> the synchronous response; with `wait_s` the final one, where it comes in time.
+
+        Raises DuisError (one line) for octets that no DUIS response could answer, ValueError for an
+        unknown path, LostError where the store has failed.
+        """
+        now_utc_us = self._civil.utc_us()
+        try:
+            checked = self._access.admit(xml, ServicePath(path), now_utc_us=now_utc_us)
+            return await self._dispatch(checked, wait_s, now_utc_us)
+        except RefusedRequestError as refusal:
+            request = refusal.request
+            _log.info("%s refused with %s: %s", request.request_id, refusal.code, refusal)
+            return self._responses.service(request, refusal.code, now_utc_us=now_utc_us)
+
+    async def _dispatch(self, checked: CheckedRequest, wait_s: float | None, now_utc_us: int) -> bytes:
+        request, is_sent = checked.request, checked.request.command_variant in _ANSWERED_LATER
+        if checked.alert is not None and not is_sent:
+            return self._alert(checked, now_utc_us)
+        if checked.variant.non_device:
+            code, content = read_inventory(self.inventory, request.body)
+            return self._responses.service(request, code, now_utc_us=now_utc_us, content=content)
+        if request.command_variant is CommandVariant.TRANSFORM:
+            payload = build_pre_command(request)
+            return self._responses.pre_command(request, payload, now_utc_us=now_utc_us)
+        stored = self._accept(checked, now_utc_us)
+        final = None if wait_s is None else self._expect(stored.key)
+        if checked.alert is not None:
+            self._finish(stored, self._alert(checked, now_utc_us))
+        else:
+            self._begin(stored, checked)
+        if final is not None and wait_s is not None:
+            response = await self._wait(stored.key, final, wait_s)
+            if response is not None:
+                return response.xml
+        return self._responses.service(request, ResponseCode.ACKNOWLEDGED, now_utc_us=self._civil.utc_us())
+
+    def _accept(self, checked: CheckedRequest, now_utc_us: int) -> StoredRequest:
+        """Durable when it returns. Raises RefusedRequestError for a RequestID used before."""
+        request = checked.request
+        key = str(request.request_id)
+        if self.settings.request_ids == "reused" and self.store.is_known(key):
+            key = f"{key}#{self.store.next_count('reused request ids')}"
+        not_before_utc_us = max(execution_utc_us(request) or 0, now_utc_us)
+        stored = StoredRequest(
+            key=key,
+            originator=request.originator,
+            target=request.target,
+            srv=request.srv,
+            xml=request.xml,
+            accepted_utc_us=now_utc_us,
+            not_before_utc_us=not_before_utc_us,
+            expires_utc_us=not_before_utc_us + self.settings.lifetime_us,
+        )
+        if not self.store.accept(stored):
+            raise RefusedRequestError(
+                request, ResponseCode.DUPLICATE_REQUEST, f"RequestID {key} was used before"
+            )
+        return stored
+
+    def _alert(self, checked: CheckedRequest, now_utc_us: int) -> bytes:
+        assert checked.alert is not None
+        return self._responses.command_failure(
+            checked.request, checked.alert, device=checked.request.target, now_utc_us=now_utc_us
+        )
+
+    # --- carrying out ---
+
+    def _begin(self, stored: StoredRequest, checked: CheckedRequest) -> None:
+        assert checked.device is not None, "checked as a device request"
+        assert checked.role is not None, "checked as a device request"
+        task = Task(
+            srv=checked.variant.srv,
+            body=checked.request.body,
+            device=checked.device,
+            home=tuple(self.inventory.home_of(checked.device.eui64)),
+            originator=checked.request.originator,
+            counter=checked.request.request_id.counter,
+            accepted_utc_us=stored.accepted_utc_us,
+        )
+        execution = Execution(
+            key=stored.key,
+            plan=PLANS[checked.variant.srv],
+            task=task,
+            role=checked.role,
+            not_before_utc_us=stored.not_before_utc_us,
+            expires_utc_us=stored.expires_utc_us,
+        )
+        self._spawn(self._carry_out(stored, checked, execution))
+
+    async def _carry_out(self, stored: StoredRequest, checked: CheckedRequest, execution: Execution) -> None:
+        request = checked.request
+        try:
+            outcome = await self._s1sp.execute(execution)
+            xml = self._responses.device_answer(
+                request,
+                now_utc_us=self._civil.utc_us(),
+                data=outcome.data,
+                time=outcome.time,
+                debug=outcome.debug,
+            )
+        except StepFailedError as failure:
+            _log.info("%s ends with %s: %s", stored.key, failure.code, failure)
+            xml = self._responses.service(request, failure.code, now_utc_us=self._civil.utc_us())
+        except LostError:
+            raise  # storage or WAN is gone: the request stays accepted, and is taken up at the next start
+        except Exception:  # a bug of ours must not leave a request without its response
+            _log.exception("%s broke down", stored.key)
+            xml = self._responses.service(request, ResponseCode.NO_RESPONSE, now_utc_us=self._civil.utc_us())
+        self._finish(stored, xml)
+
+    def _finish(self, stored: StoredRequest, xml: bytes) -> None:
+        """Commit the one response, then tell who waits for it, or else `on_response`."""
+        now_utc_us = self._civil.utc_us()
+        number = self.store.finish(stored.key, user=stored.originator, xml=xml, now_utc_us=now_utc_us)
+        if number is None:
+            return
+        response = StoredResponse(
+            number=number,
+            key=stored.key,
+            user=stored.originator,
+            xml=xml,
+            created_utc_us=now_utc_us,
+            is_delivered=False,
+        )
+        waiters = [waiter for waiter in self._waiters.pop(stored.key, []) if not waiter.done()]
+        for waiter in waiters:
+            waiter.set_result(response)
+        if not waiters and self.on_response is not None:
+            self.on_response(response)
+
+    def _expect(self, key: str) -> asyncio.Future[StoredResponse]:
+        waiter: asyncio.Future[StoredResponse] = asyncio.get_running_loop().create_future()
+        self._waiters.setdefault(key, []).append(waiter)
+        return waiter
+
+    async def _wait(
+        self, key: str, waiter: asyncio.Future[StoredResponse], wait_s: float
+    ) -> StoredResponse | None:
+        """The response where it comes in time; it then counts as delivered."""
+        try:
+            response = await asyncio.wait_for(asyncio.shield(waiter), wait_s)
+        except TimeoutError:
+            if waiter.done():  # it came in the same turn of the loop
+                response = waiter.result()
+            else:
+                waiter.cancel()
+                return None
+        except asyncio.CancelledError:
+            waiter.cancel()
+            if (lost := self.store.response_to(key)) is not None and self.on_response is not None:
+                self.on_response(lost)  # the caller went away with the answer already on its way to it
+            raise
+        self.store.mark_delivered(response.number)
+        return response
+
+    def responses(
+        self, *, user: Eui64 | None = None, after: int = 0, limit: int = 100
+    ) -> list[StoredResponse]:
+        """Final responses and alerts, oldest first, with numbers above `after`."""
+        return self.store.responses(user=user, after=after, limit=limit)
+
+    # --- tokens and SUA keys ---
+
+    def make_utrn(
+        self,
+        device: Eui64,
+        *,
+        pounds: int | None = None,
+        pence: int | None = None,
+        originator: Eui64 | None = None,
+    ) -> str:
+        """A new token for a meter, by default in the name of the first supplier of its fuel.
+
+        Raises InputError for an unknown device or an amount that no token can carry.
+        """
+        known = self.inventory.find(device)
+        if self.utrn_desk is None or known is None:
+            raise InputError(f"no UTRN can be made for {format_eui64(device)}: it is not known here")
+        if originator is None:
+            suppliers = (
+                user.eui64
+                for user in self.settings.users
+                if {UserRole.IS, UserRole.GS} & {*user.roles_for(known.device_type)}
+            )
+            originator = next(suppliers, None)
+        if originator is None:
+            raise InputError(f"no UTRN can be made for {format_eui64(device)}: no user is its supplier")
+        return self.utrn_desk.make(device, originator=originator, pounds=pounds, pence=pence)
+
+    async def rotate_sua_key(self, device: Eui64) -> RotationResult:
+        """Give a device a new SUA key through a Critical Instruction, and wait for the outcome.
+
+        Raises InputError for a device that is not in the inventory or has no SUA key.
+        """
+        return await self._rotator.rotate(device, self.inventory, lifetime_us=self.settings.lifetime_us)
+
+    def on_event(self, hub: Eui64, event: WanEvent) -> None:
+        """What a device says unasked; called once per event, in the event loop."""
+        work = self._rotator.on_event(hub, event, self.inventory)
+        if work is not None:
+            self._spawn(work)
+
+
+_ANSWERED_LATER: Final = frozenset({CommandVariant.NON_CRITICAL, CommandVariant.SIGNED_PRE_COMMAND})
+
+
+async def _logged(work: Coroutine[Any, Any, object]) -> None:
+    """The one place where a background failure ends: in the log."""
+    try:
+        await work
+    except LostError as error:
+        _log.error("the head end cannot go on with a request: %s", error)
+    except Exception:
+        _log.exception("a background task of the head end broke down")

@@ -1,0 +1,126 @@
+"""The Smart Metering Inventory (SMI): which devices exist, on which hub, in which status.
+
+Source: DUIS-5.4.xsd, Device, DSPInventory (17 devices at most in one answer), DeviceStatus.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Final
+
+from smets1.errors import InputError
+from smets1.eui64 import Eui64, format_eui64
+from smets1.headend.duis.codes import DeviceStatus, DeviceType
+from smets1.headend.store import Store
+
+__all__ = ["MAX_ANSWERED", "Inventory", "InventoryDevice"]
+
+MAX_ANSWERED: Final = 17
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InventoryDevice:
+    """One device as the SMI knows it. Lengths are the schema's."""
+
+    eui64: Eui64
+    device_type: DeviceType
+    hub: Eui64  # the CHF of its home; the CHF's own for the CHF
+    status: DeviceStatus = DeviceStatus.COMMISSIONED
+    manufacturer: str = "SMETS1 emulator"  # 30 characters at most
+    model: str = ""  # 30 characters at most
+    firmware_version: str = "00000000"  # 1..8 characters
+    smets_version: str = "SMETS1"
+    mpxn: str | None = None  # MPAN (13 digits) or MPRN (1..10)
+    commissioned_utc_us: int | None = None
+
+    def __post_init__(self) -> None:
+        if len(self.manufacturer) > 30 or len(self.model) > 30 or not 1 <= len(self.firmware_version) <= 8:
+            raise InputError(
+                f"device {format_eui64(self.eui64)}: manufacturer and model have 30 characters at most, "
+                "the firmware version 1 to 8"
+            )
+
+
+class Inventory:
+    """All devices, in memory and in the store."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._devices = {eui64: _from_record(eui64, record) for eui64, record in store.devices().items()}
+
+    def put(self, device: InventoryDevice) -> None:
+        """Add or replace; committed. What is already so costs nothing."""
+        if self._devices.get(device.eui64) != device:
+            self._store.put_device(device.eui64, _to_record(device))
+            self._devices[device.eui64] = device
+
+    def find(self, eui64: Eui64) -> InventoryDevice | None:
+        return self._devices.get(eui64)
+
+    def set_status(self, eui64: Eui64, status: DeviceStatus) -> None:
+        """Raises KeyError for a device that is not there."""
+        self.put(replace(self._devices[eui64], status=status))
+
+    def home_of(self, eui64: Eui64) -> list[InventoryDevice]:
+        """All devices of the home that a device is in, in the order of their EUI-64; empty: unknown."""
+        device = self._devices.get(eui64)
+        return [] if device is None else self._of_hub(device.hub)
+
+    def home_of_mpxn(self, mpxn: str) -> list[InventoryDevice]:
+        """By MPAN or MPRN; leading zeros of an MPRN do not count (Uplift 1.2)."""
+        wanted = mpxn.lstrip("0")
+        for device in self.all():
+            if device.mpxn is not None and device.mpxn.lstrip("0") == wanted:
+                return self._of_hub(device.hub)
+        return []
+
+    def proxy_of(self, device: InventoryDevice) -> InventoryDevice | None:
+        """The gas proxy function of the device's home."""
+        return self._first_of_type(device.hub, DeviceType.GPF)
+
+    def gas_meter_of(self, device: InventoryDevice) -> InventoryDevice | None:
+        return self._first_of_type(device.hub, DeviceType.GSME)
+
+    def all(self) -> list[InventoryDevice]:
+        return [self._devices[eui64] for eui64 in sorted(self._devices)]
+
+    def _of_hub(self, hub: Eui64) -> list[InventoryDevice]:
+        return [device for device in self.all() if device.hub == hub]
+
+    def _first_of_type(self, hub: Eui64, device_type: DeviceType) -> InventoryDevice | None:
+        return _first(device for device in self._of_hub(hub) if device.device_type is device_type)
+
+
+def _first(devices: Iterable[InventoryDevice]) -> InventoryDevice | None:
+    return next(iter(devices), None)
+
+
+def _to_record(device: InventoryDevice) -> dict[str, object]:
+    return {
+        "type": device.device_type.value,
+        "hub": f"{device.hub:016x}",
+        "status": device.status.value,
+        "manufacturer": device.manufacturer,
+        "model": device.model,
+        "firmware_version": device.firmware_version,
+        "smets_version": device.smets_version,
+        "mpxn": device.mpxn,
+        "commissioned_utc_us": device.commissioned_utc_us,
+    }
+
+
+def _from_record(eui64: Eui64, record: dict[str, object]) -> InventoryDevice:
+    mpxn, commissioned = record["mpxn"], record["commissioned_utc_us"]
+    return InventoryDevice(
+        eui64=eui64,
+        device_type=DeviceType(str(record["type"])),
+        hub=int(str(record["hub"]), 16),
+        status=DeviceStatus(str(record["status"])),
+        manufacturer=str(record["manufacturer"]),
+        model=str(record["model"]),
+        firmware_version=str(record["firmware_version"]),
+        smets_version=str(record["smets_version"]),
+        mpxn=None if mpxn is None else str(mpxn),
+        commissioned_utc_us=None if commissioned is None else int(str(commissioned)),
+    )

@@ -1,0 +1,20 @@
+"""Equivalent Steps: from a service request to the ZCL frames that do the same on a SMETS1 device.
+
+In: a `steps.Task`. Out: WAN steps, one after the other, and in the end an `Outcome` whose payload is the
+`...Rsp` element of MMC-5.4.xsd. One module per service family; `PLANS` says what is built.
+Service variants that are in the catalogue but not here are answered with DCC alert N60.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from smets1.headend.srv import device_log, firmware, reads, supply, top_up
+from smets1.headend.srv.steps import Plan
+
+__all__ = ["PLANS", "Plan"]
+
+PLANS: Final[dict[str, Plan]] = {
+    plan.srv: plan
+    for plan in (*reads.PLANS, *top_up.PLANS, *supply.PLANS, *device_log.PLANS, *firmware.PLANS)
+}

@@ -1,0 +1,104 @@
+"""The envelope of a Critical Instruction, and which instruction each critical service may give.
+
+An instruction is a cluster and the ZCL frame to execute on it; wrapped, it travels as the command
+`critical_instruction` of the device's own authorisation cluster. Source: none public; **assumption**,
+see `firmware.sua` and the clusters of `firmware.zcl.clusters.smets1`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Final
+
+from smets1.errors import DecodeError
+from smets1.firmware.sua import instruction_octets
+from smets1.firmware.zcl.clusters import CLUSTERS
+from smets1.firmware.zcl.clusters.metering import METERING, SupplyStatus
+from smets1.firmware.zcl.clusters.smets1 import AUTHORISATION, CriticalStatus
+from smets1.firmware.zcl.frame import read_command
+from smets1.headend.srv import frames
+from smets1.headend.srv.steps import RefusedByDeviceError
+
+__all__ = ["PERMITTED", "Authorisation", "Instruction", "Permission", "unwrap", "wrap"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Instruction:
+    """What a device is to execute."""
+
+    cluster_id: int
+    frame: bytes
+
+    @property
+    def octets(self) -> bytes:
+        """What an authorisation code is computed over."""
+        return instruction_octets(self.cluster_id, self.frame)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Authorisation:
+    """The DCO's consent to one instruction: good for that, once."""
+
+    counter: int
+    sua: bytes = field(repr=False)  # 16 octets
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Permission:
+    """The one command that a critical service may carry, and fields that must have these values."""
+
+    cluster_id: int
+    command: str
+    fields: tuple[tuple[str, int], ...] = ()
+
+    def allows(self, instruction: Instruction) -> bool:
+        """Whether the frame is that command, to the letter of its fields."""
+        if instruction.cluster_id != self.cluster_id:
+            return False
+        try:
+            name, values = read_command(CLUSTERS[self.cluster_id], instruction.frame)
+        except DecodeError:
+            return False
+        return name == self.command and all(values.get(field) == value for field, value in self.fields)
+
+
+def _supply(status: SupplyStatus) -> Permission:
+    return Permission(
+        cluster_id=METERING.cluster_id,
+        command="change_supply",
+        fields=(("proposed_supply_status", status),),
+    )
+
+
+# The DCO looks into an instruction, and lets a service carry nothing but this.
+PERMITTED: Final = {
+    "7.1": _supply(SupplyStatus.SUPPLY_ON),
+    "7.2": _supply(SupplyStatus.SUPPLY_OFF),
+    "7.3": _supply(SupplyStatus.SUPPLY_OFF_ARMED),
+}
+
+
+def wrap(instruction: Instruction, authorisation: Authorisation) -> tuple[int, bytes]:
+    """The cluster and the frame to send."""
+    values: dict[str, frames.Value] = {
+        "counter": authorisation.counter,
+        "sua": authorisation.sua,
+        "cluster": instruction.cluster_id,
+        "frame": instruction.frame,
+    }
+    frame = frames.command(AUTHORISATION.cluster_id, "critical_instruction", values)
+    return AUTHORISATION.cluster_id, frame
+
+
+def unwrap(frame: bytes) -> bytes:
+    """The device's answer to the instruction inside. Raises RefusedByDeviceError, DecodeError."""
+    values = frames.parse_command(AUTHORISATION.cluster_id, "critical_result", frame)
+    if values["status"] != CriticalStatus.EXECUTED:
+        try:
+            reason = CriticalStatus(values["status"]).name.lower().replace("_", " ")
+        except ValueError:
+            raise DecodeError("critical result", 0, f"unknown status {values['status']}") from None
+        raise RefusedByDeviceError(f"critical instruction refused: {reason}", values["status"])
+    inner = values["frame"]
+    assert isinstance(inner, bytes), "declared as octets"
+    return inner

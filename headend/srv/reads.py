@@ -1,0 +1,146 @@
+"""Reads of a meter's account and registers: SRVs 4.1.1, 4.3, 4.18, 6.2.9.
+
+Source: MMC-5.4.xsd, the `...Rsp` types named below; facts on PaymentControlConfiguration of real meters.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Final
+
+from smets1.firmware.zcl.clusters.metering import METERING
+from smets1.firmware.zcl.clusters.prepayment import PREPAYMENT
+from smets1.headend.duis.request import XmlNode
+from smets1.headend.duis.response import node
+from smets1.headend.srv.frames import Value
+from smets1.headend.srv.meter import METERS_AND_PROXY, place_to_read, read
+from smets1.headend.srv.steps import Plan, PlanRun, RefusedByDeviceError, Task, succeed
+
+__all__ = ["PLANS"]
+
+_NO_VALUE: Final = 0x86  # ZCL UNSUPPORTED_ATTRIBUTE
+
+# PaymentControlConfiguration. Bit 1: prepayment. Real meters write 0x0497 for debt suspended in emergency
+# credit and while disabled, 0x0097 in emergency only, 0x0C97 while disabled only, 0x0897 for neither; so
+# bit 10 set means suspended while disabled, bit 11 clear means suspended in emergency credit.
+_PREPAYMENT: Final = 1 << 1
+_SUSPEND_DISABLED: Final = 1 << 10
+_COLLECT_IN_EMERGENCY: Final = 1 << 11
+
+
+def _import_registers(task: Task) -> PlanRun:
+    values, answer = yield from read(
+        place_to_read(task),
+        METERING.cluster_id,
+        "current_summation_delivered",
+        "multiplier",
+        "divisor",
+    )
+    total = values.get("current_summation_delivered")
+    if total is None:
+        raise RefusedByDeviceError("the meter gives no consumption register", _NO_VALUE)
+    scaled = total * (values.get("multiplier") or 1)
+    divisor = values.get("divisor") or 1000
+    return succeed(
+        "ReadInstantaneousImportRegistersRsp",
+        _gas_register(scaled, divisor) if task.is_gas else _electricity_register(scaled, divisor),
+        answer=answer,
+    )
+
+
+def _electricity_register(scaled: int, divisor: int) -> XmlNode | None:
+    """`scaled / divisor` is kWh; the schema wants whole Wh."""
+    register = node(
+        "ActiveImportRegister",
+        [node("Value", scaled * 1000 // divisor), node("ActiveEnergyUnit", "Wh")],
+    )
+    return node("Electricity", [register])
+
+
+def _gas_register(scaled: int, divisor: int) -> XmlNode | None:
+    """`scaled / divisor` is cubic metres, given to the litre."""
+    volume = (Decimal(scaled) / divisor).quantize(Decimal("0.001"))
+    register = node("ConsumptionRegister", [node("Value", volume), node("Unit", "m3")])
+    return node("Gas", [register])
+
+
+# Element of the answer -> attribute. Debts 1 and 2 are the time-based registers, 3 the payment-based one.
+_PREPAY_VALUES: Final = {
+    "EmergencyCreditBalance": "emergency_credit_remaining",
+    "AccumulatedDebtRegister": "accumulated_debt",
+    "PaymentDebtRegister": "debt_amount_3",
+    "TimeDebtRegister1": "debt_amount_1",
+    "TimeDebtRegister2": "debt_amount_2",
+    "MeterBalance": "credit_remaining",
+}
+
+
+def _prepay_values(task: Task) -> PlanRun:
+    values, answer = yield from read(place_to_read(task), PREPAYMENT.cluster_id, *_PREPAY_VALUES.values())
+    content = [node(name, values.get(attribute)) for name, attribute in _PREPAY_VALUES.items()]
+    return succeed("ReadInstantaneousPrepayValuesRsp", *content, answer=answer)
+
+
+def _meter_balance(task: Task) -> PlanRun:
+    wanted = ("credit_remaining", "payment_control_configuration")
+    values, answer = yield from read(place_to_read(task), PREPAYMENT.cluster_id, *wanted)
+    balance = values.get("credit_remaining")
+    if balance is None:
+        raise RefusedByDeviceError("the meter gives no balance", _NO_VALUE)
+    gas = None
+    if task.is_gas and _is_prepayment(values):
+        gas = node("Gas", [node("MeterBalancePrepaymentMode", balance)])
+    return succeed("ReadMeterBalanceRsp", node("MeterBalance", balance), gas, answer=answer)
+
+
+def _payment_mode(task: Task) -> PlanRun:
+    values, answer = yield from read(
+        place_to_read(task), PREPAYMENT.cluster_id, "payment_control_configuration"
+    )
+    control = values.get("payment_control_configuration")
+    if control is None:
+        raise RefusedByDeviceError("the meter gives no payment mode", _NO_VALUE)
+    return succeed(
+        "ReadDeviceConfigurationPaymentModeRsp",
+        node("PaymentMode", "Prepayment" if control & _PREPAYMENT else "Credit"),
+        node("SuspendDebtEmergency", not control & _COLLECT_IN_EMERGENCY),
+        node("SuspendDebtDisabled", bool(control & _SUSPEND_DISABLED)),
+        answer=answer,
+    )
+
+
+def _is_prepayment(values: dict[str, Value]) -> bool:
+    return bool((values.get("payment_control_configuration") or 0) & _PREPAYMENT)
+
+
+PLANS: Final = (
+    Plan(
+        srv="4.1.1",
+        body_name="ReadInstantaneousImportRegisters",
+        response_name="ReadInstantaneousImportRegistersRsp",
+        devices=METERS_AND_PROXY,
+        run=_import_registers,
+        failure_content=lambda task: node("Gas" if task.is_gas else "Electricity", []),
+    ),
+    Plan(
+        srv="4.3",
+        body_name="ReadInstantaneousPrepayValues",
+        response_name="ReadInstantaneousPrepayValuesRsp",
+        devices=METERS_AND_PROXY,
+        run=_prepay_values,
+    ),
+    Plan(
+        srv="4.18",
+        body_name="ReadMeterBalance",
+        response_name="ReadMeterBalanceRsp",
+        devices=METERS_AND_PROXY,
+        run=_meter_balance,
+    ),
+    Plan(
+        srv="6.2.9",
+        body_name="ReadDeviceConfigurationPaymentMode",
+        response_name="ReadDeviceConfigurationPaymentModeRsp",
+        devices=METERS_AND_PROXY,
+        run=_payment_mode,
+    ),
+)

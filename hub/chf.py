@@ -1,0 +1,430 @@
+"""The communications hub: coordinator and trust centre, WAN end, the ribbon to the ESME, the gas proxy.
+
+An instruction of the head end names a target. The CHF and the GPF answer themselves; the ESME is
+asked over the ribbon; the GSME's wait in the gas proxy until it wakes; any other device is asked over the
+HAN. What a device says unasked on the Authorisation cluster goes to the head end as an event.
+
+Source: facts/mission.md section 1 (the house), 16.12 (whitelist); SE 1.2, 5.4 (trust centre).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Final
+
+from smets1.errors import DecodeError, NoAnswerError, RefusedError, SecurityError
+from smets1.eui64 import Eui64, format_eui64
+from smets1.firmware.civil import from_zigbee_s, zigbee_s
+from smets1.firmware.crypto.mmo import install_code_key
+from smets1.firmware.device import ENDPOINT, Board, Device, Factory
+from smets1.firmware.wan.hub_end import HubWanEnd
+from smets1.firmware.wan.messages import WanRequest, WanResponse, WanStatus
+from smets1.firmware.wire import WireEnd
+from smets1.firmware.zcl.clusters.smets1 import AUTHORISATION, DeviceLogOperation
+from smets1.firmware.zcl.fields import Values
+from smets1.firmware.zcl.frame import ZclHeader, command_frame, general_frame
+from smets1.firmware.zcl.general import DefaultResponse
+from smets1.firmware.zcl.server import LATER, Answer, CommandContext, Via, reply
+from smets1.firmware.zcl.status import GeneralCommand, Side, Status
+from smets1.hardware.radio import ApsIndication, JoinedDevice, KeyOrigin, LinkKey
+from smets1.hub.device_log import DeviceLog, DeviceLogEntry
+from smets1.hub.gpf import LONGEST_WAIT_US, GasProxy, WaitingInstruction
+
+__all__ = ["MIRROR_ENDPOINT", "AdmittedDevice", "Chf"]
+
+MIRROR_ENDPOINT: Final = 2
+_PERMIT_S: Final = 254
+_PERMIT_EVERY_S: Final = 240
+_GAS_ANSWER_US: Final = 10_000_000
+_EXPIRY_EVERY_S: Final = 60
+_NEVER: Final = 0xFFFFFFFF
+_LOG_PAGE: Final = 5  # entries that fit an APS frame
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AdmittedDevice:
+    """A device that the hub is told of at installation."""
+
+    eui64: Eui64
+    install_key: bytes
+    device_type: int
+    is_listed: bool = True  # the ESME is admitted, but not on the whitelist (16.12)
+
+
+class Chf(Device):
+    """Skyline-i 510, with the GPF inside."""
+
+    ke_sessions = 8
+
+    def __init__(
+        self,
+        factory: Factory,
+        board: Board,
+        *,
+        gpf: Factory | None,
+        esme: Eui64 | None,
+        gsme: Eui64 | None,
+        ribbon: WireEnd,
+        devices: Sequence[AdmittedDevice] = (),
+        device_log: DeviceLog,
+    ) -> None:
+        """`device_log` is also the whitelist that the port asks; `devices` are put on it at first start."""
+        super().__init__(factory, board)
+        self.gpf_factory = gpf
+        self.esme = esme
+        self.gsme = gsme
+        self.device_log = device_log
+        self.gas = GasProxy(self.nvm)
+        self.wan: HubWanEnd | None = None
+        self._types = {device.eui64: device.device_type for device in devices}
+        self._ribbon = ribbon
+        ribbon.handler = self._on_ribbon
+        self._gas_awake = asyncio.Event()
+        self._admit(devices)
+        self._add_hub_clusters()
+        if not self.gas.is_removed:
+            self._add_mirror()
+
+    def _admit(self, devices: Iterable[AdmittedDevice]) -> None:
+        for device in devices:
+            if self.device_log.get(device.eui64) is None:
+                self.device_log.add(
+                    DeviceLogEntry(
+                        eui64=device.eui64, link_key=device.install_key, is_listed=device.is_listed
+                    )
+                )
+
+    # --- life -------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        super().start()
+        self.spawn(self._serve_gas_meter())
+        self.spawn(self._expire_waiting())
+
+    async def close(self) -> None:
+        self._ribbon.handler = None
+        if self.wan is not None:
+            await self.wan.close()
+        await super().close()
+
+    async def _live(self) -> None:
+        """A coordinator forms its network and keeps it open for devices on the whitelist."""
+        if not await self.port.start():
+            await self.port.form()
+        for entry in self.device_log.entries():
+            self._give_install_key(entry)
+        self.keyed.set()
+        while True:
+            await self.port.permit_join(_PERMIT_S)
+            await asyncio.sleep(_PERMIT_EVERY_S)
+
+    def _give_install_key(self, entry: DeviceLogEntry) -> None:
+        if self.port.link_key(entry.eui64) is None:
+            self.port.set_link_key(
+                LinkKey(partner=entry.eui64, key=entry.link_key, origin=KeyOrigin.INSTALL_CODE)
+            )
+
+    # --- the HAN ----------------------------------------------------------------------------------------
+
+    def on_message(self, indication: ApsIndication) -> None:
+        eui64 = indication.source_eui64 or self.port.known_eui64(indication.source)
+        if eui64 is not None:
+            self.device_log.heard(eui64, self.civil.utc_us())
+        super().on_message(indication)
+
+    def on_device_joined(self, device: JoinedDevice) -> None:
+        self.device_log.heard(device.eui64, self.civil.utc_us())
+        self.log.info("%s joined as 0x%04X", format_eui64(device.eui64), device.short_address)
+
+    def on_device_left(self, eui64: Eui64) -> None:
+        self.log.info("%s left", format_eui64(eui64))
+
+    # --- clusters of the hub ------------------------------------------------------------------------------
+
+    def _add_hub_clusters(self) -> None:
+        core = self.app.core
+        time = core.add_server(ENDPOINT, "time")
+        time.bind("time", self.civil.zigbee_utc_s)
+        time.set("time_status", 0b11)  # master, synchronised
+        hub = core.add_server(ENDPOINT, "hub_control")
+        hub.bind("device_log_count", lambda: len(self.device_log.listed()))
+        hub.bind("boot_count", lambda: self.wan.boot_count if self.wan else 0)
+        hub.bind("wan_status", self._wan_status)
+        hub.bind("han_channel", lambda: self.port.network.channel if self.port.network else 0)
+        hub.bind("han_pan_id", lambda: self.port.network.pan_id if self.port.network else 0xFFFF)
+        hub.bind("queued_for_gas_meter", lambda: self.gas.waiting_count)
+        hub.handle("read_device_log", self._read_device_log)
+        hub.handle("update_device_log", self._update_device_log)
+        hub.handle("read_hub_status", self._read_hub_status)
+        core.add_client(ENDPOINT, "metering").handle("request_mirror", self._on_request_mirror)
+        core.add_client(ENDPOINT, "authorisation").handle("status_push", self._on_status_push)
+
+    def _wan_status(self) -> int:
+        return int(self.wan is not None and self.wan.link.is_up)
+
+    def _require_head_end(self, context: CommandContext) -> None:
+        if context.via is not Via.WAN:
+            raise RefusedError(Status.NOT_AUTHORIZED, "the hub obeys the head end only")
+
+    def _read_device_log(self, fields: Values, context: CommandContext) -> Answer:
+        self._require_head_end(context)
+        listed = self.device_log.listed()
+        first = fields["first_index"]
+        entries = [
+            {
+                "device": entry.eui64,
+                "device_type": self._types.get(entry.eui64, 0xFF),
+                "last_communication": _NEVER
+                if entry.last_communication_utc_us is None
+                else zigbee_s(entry.last_communication_utc_us),
+            }
+            for entry in listed[first : first + _LOG_PAGE]
+        ]
+        return reply(
+            "device_log", total=len(listed), first_index=first, count=len(entries), entries=entries
+        )
+
+    def _update_device_log(self, fields: Values, context: CommandContext) -> Answer:
+        self._require_head_end(context)
+        eui64 = fields["device"]
+        if fields["operation"] == DeviceLogOperation.ADD:
+            try:
+                key = install_code_key(bytes(fields["install_code"]))
+            except DecodeError:
+                raise RefusedError(Status.INVALID_FIELD, "install code or its CRC is wrong") from None
+            entry = DeviceLogEntry(eui64=eui64, link_key=key)
+            self.device_log.add(entry)
+            self._types[eui64] = fields["device_type"]
+            self._give_install_key(entry)
+        elif fields["operation"] == DeviceLogOperation.REMOVE:
+            if not self.device_log.remove(eui64):
+                raise RefusedError(Status.NOT_FOUND, "not on the device log")
+            self.spawn(self.port.remove_device(eui64))
+        else:
+            raise RefusedError(Status.INVALID_FIELD, "unknown operation")
+        return reply("update_device_log_response", status=0, device=eui64)
+
+    def _read_hub_status(self, fields: Values, context: CommandContext) -> Answer:
+        self._require_head_end(context)
+        network = self.port.network
+        return reply(
+            "hub_status",
+            boot_count=self.wan.boot_count if self.wan else 0,
+            wan_status=self._wan_status(),
+            han_channel=network.channel if network else 0,
+            han_pan_id=network.pan_id if network else 0xFFFF,
+            device_log_count=len(self.device_log.listed()),
+            queued_for_gas_meter=self.gas.waiting_count,
+        )
+
+    # --- the gas meter's mirror -----------------------------------------------------------------------------
+
+    def _on_request_mirror(self, fields: Values, context: CommandContext) -> Answer:
+        if self.gsme is None or context.source_eui64 != self.gsme:
+            return reply("request_mirror_response", endpoint_id=0xFFFF)
+        if self.gas.is_removed:
+            self.gas.create()
+            self._add_mirror()
+        return reply("request_mirror_response", endpoint_id=MIRROR_ENDPOINT)
+
+    def _add_mirror(self) -> None:
+        core = self.app.core
+        for cluster in ("metering", "prepayment"):
+            server = core.add_server(MIRROR_ENDPOINT, cluster)
+            server.update(**self.gas.values.get(cluster, {}))
+            client = core.add_client(MIRROR_ENDPOINT, cluster)
+            client.handle_reports(partial(self._on_gas_report, cluster))
+            if cluster == "metering":
+                client.handle("configure_mirror", lambda _fields, _context: Status.SUCCESS)
+        factory = self.gpf_factory or self.factory
+        core.add_server(MIRROR_ENDPOINT, "device_information").update(
+            firmware_version=factory.firmware_version, model=factory.model, manufacturer=factory.manufacturer
+        )
+        for cluster, command in (
+            ("prepayment", "consumer_top_up"),
+            ("prepayment", "select_available_emergency_credit"),
+            ("metering", "local_change_supply"),
+        ):
+            core.server(MIRROR_ENDPOINT, cluster).handle(
+                command, partial(self._pass_to_gas_meter, cluster, command)
+            )
+
+    def _on_gas_report(self, cluster: str, values: Values, context: CommandContext) -> None:
+        if context.source_eui64 != self.gsme:
+            return
+        snapshot_s = values.get("reading_snapshot_time") or values.get("credit_remaining_timestamp")
+        meter_utc_us = None if snapshot_s is None else from_zigbee_s(snapshot_s)
+        self.gas.report(cluster, values, meter_utc_us=meter_utc_us)
+        self.app.core.server(MIRROR_ENDPOINT, cluster).update(**self.gas.values[cluster])
+        if cluster == "metering" and context.source is not None:  # the last of a waking's reports
+            self.app.command(
+                context.source,
+                ENDPOINT,
+                "metering",
+                "mirror_report_attribute_response",
+                source_endpoint=MIRROR_ENDPOINT,
+                notification_scheme=1,
+                notification_flags=[int(self.gas.flags)],
+            )
+            if self.gas.waiting_count:
+                self._gas_awake.set()
+
+    def _pass_to_gas_meter(
+        self, cluster: str, command: str, fields: Values, context: CommandContext
+    ) -> Answer:
+        """What a person does at a display for gas: waits for the meter like everything else."""
+        frame = command_frame(_cluster(cluster), command, dict(fields), sequence=context.sequence)
+        cluster_id = context.cluster_id
+
+        def settle(answer: bytes | None) -> None:
+            if answer is not None:
+                self._answer_display(context, answer)
+
+        waits = self.gas.wait(
+            WaitingInstruction(
+                endpoint=ENDPOINT,
+                cluster_id=cluster_id,
+                frame=frame,
+                expires_utc_us=self.civil.utc_us() + LONGEST_WAIT_US,
+                settle=settle,
+            )
+        )
+        return LATER if waits else Status.INSUFFICIENT_SPACE
+
+    def _answer_display(self, context: CommandContext, answer: bytes) -> None:
+        self.app.send_answer(context, answer)
+
+    async def _serve_gas_meter(self) -> None:
+        """While the meter is awake, give it what waits."""
+        while True:
+            await self._gas_awake.wait()
+            self._gas_awake.clear()
+            while (item := self.gas.take()) is not None:
+                try:
+                    answer = await self._ask_over_han(
+                        self.gsme, item.endpoint, item.cluster_id, item.frame, timeout_us=_GAS_ANSWER_US
+                    )
+                except NoAnswerError as error:
+                    self.log.info("gas meter gone to sleep: %s", error)
+                    self.gas.put_back(item)
+                    break
+                item.settle(answer)
+
+    async def _expire_waiting(self) -> None:
+        while True:
+            await asyncio.sleep(_EXPIRY_EVERY_S)
+            for item in self.gas.expire(utc_us=self.civil.utc_us()):
+                self.log.warning("gas meter: command on 0x%04X not retrieved", item.cluster_id)
+                item.settle(None)
+
+    # --- instructions of the head end ---------------------------------------------------------------------
+
+    async def execute(self, request: WanRequest) -> WanResponse:
+        """For the WAN end. Raises NoAnswerError (the device did not answer), RefusedError."""
+        target = request.target
+        if target == self.eui64:
+            return self._execute_here(request, ENDPOINT)
+        if self.gpf_factory is not None and target == self.gpf_factory.eui64:
+            return self._execute_here(request, request.endpoint)
+        if target == self.esme:
+            answer = await self._ribbon.exchange(request.endpoint, request.cluster_id, request.frame)
+            return self._response(request, answer)
+        if target == self.gsme:
+            return await self._execute_at_gas_meter(request)
+        if self.device_log.get(target) is None:
+            return WanResponse(request_id=request.request_id, status=WanStatus.UNKNOWN_TARGET)
+        answer = await self._ask_over_han(target, request.endpoint, request.cluster_id, request.frame)
+        return self._response(request, answer)
+
+    def _response(
+        self, request: WanRequest, frame: bytes | None, *, utc_us: int | None = None, from_gsme: bool = False
+    ) -> WanResponse:
+        return WanResponse(
+            request_id=request.request_id,
+            status=WanStatus.DONE,
+            frame=frame or b"",
+            device_utc_us=self.civil.utc_us() if utc_us is None else utc_us,
+            from_gsme=from_gsme,
+        )
+
+    def _execute_here(self, request: WanRequest, endpoint: int) -> WanResponse:
+        context = CommandContext(now_us=self.scheduler.now_us(), via=Via.WAN)
+        answer = self.app.execute(endpoint, request.cluster_id, request.frame, context)
+        time_us = self.gas.reported_utc_us if endpoint == MIRROR_ENDPOINT else None
+        return self._response(request, answer, utc_us=time_us)
+
+    async def _execute_at_gas_meter(self, request: WanRequest) -> WanResponse:
+        answer: asyncio.Future[bytes | None] = asyncio.get_running_loop().create_future()
+
+        def settle(frame: bytes | None) -> None:
+            if not answer.done():
+                answer.set_result(frame)
+
+        waits = self.gas.wait(
+            WaitingInstruction(
+                endpoint=request.endpoint,
+                cluster_id=request.cluster_id,
+                frame=request.frame,
+                expires_utc_us=min(request.expires_utc_us, self.civil.utc_us() + LONGEST_WAIT_US),
+                settle=settle,
+            )
+        )
+        if not waits:
+            raise RefusedError(Status.INSUFFICIENT_SPACE, "too much waits for the gas meter")
+        frame = await answer
+        if frame is None:
+            raise NoAnswerError("the gas meter did not wake in time")
+        return self._response(request, frame, from_gsme=True)
+
+    async def _ask_over_han(
+        self, eui64: Eui64 | None, endpoint: int, cluster_id: int, frame: bytes, **options: Any
+    ) -> bytes:
+        """Pass a frame on and wait for its answer. Raises NoAnswerError, RefusedError."""
+        if eui64 is None:
+            raise NoAnswerError("no such device")
+        try:
+            short_address = await self.port.find_short(eui64)
+            return await self.app.relay(short_address, endpoint, cluster_id, frame, **options)
+        except SecurityError as error:
+            raise NoAnswerError(str(error)) from None
+
+    # --- what devices say unasked -----------------------------------------------------------------------------
+
+    def _on_ribbon(self, endpoint: int, cluster_id: int, frame: bytes) -> bytes | None:
+        if self.esme is None:
+            return None
+        try:
+            header, _ = ZclHeader.decode(frame)
+        except DecodeError:
+            return None
+        self._report_event(self.esme, endpoint, cluster_id, frame)
+        accepted = DefaultResponse(header.command_id, Status.SUCCESS)
+        return general_frame(
+            accepted,
+            sender=Side.CLIENT,
+            sequence=header.sequence,
+            manufacturer_code=header.manufacturer_code,
+        )
+
+    def _on_status_push(self, fields: Values, context: CommandContext) -> Answer:
+        if context.source_eui64 is None:
+            return Status.NOT_AUTHORIZED
+        frame = command_frame(
+            AUTHORISATION, "status_push", dict(fields), sender=Side.SERVER, sequence=context.sequence
+        )
+        self._report_event(context.source_eui64, ENDPOINT, AUTHORISATION.cluster_id, frame)
+        return Status.SUCCESS
+
+    def _report_event(self, source: Eui64, endpoint: int, cluster_id: int, frame: bytes) -> None:
+        if self.wan is not None:
+            self.wan.report(source, endpoint, cluster_id, frame)
+            self.nvm.commit()
+
+
+def _cluster(name: str) -> Any:
+    from smets1.firmware.zcl.clusters import cluster_named
+
+    return cluster_named(name)

@@ -1,0 +1,87 @@
+"""The CHF Whitelist: which devices may be on the HAN, and when each was last heard.
+
+Source: TMAD for the Group ID DA, 16.12 and 16.13: for each IEEE address either the UTC date-time of
+the last communication or "never"; it does not list the CHF, the GPF or the ESME. The hub must of
+course admit its own ESME, so an entry may be unlisted. The DUIS CHF device log holds 16 at most.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+import cbor2
+
+from smets1.errors import RefusedError
+from smets1.eui64 import Eui64
+from smets1.firmware.nvm import Nvm
+
+__all__ = ["MAX_ENTRIES", "DeviceLog", "DeviceLogEntry"]
+
+MAX_ENTRIES: Final = 16
+_KEY: Final = "device_log"
+_STATUS_INSUFFICIENT_SPACE: Final = 0x89
+_WRITE_STEP_US: Final = 60_000_000  # a device is heard many times a minute; NVM hears of it once
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeviceLogEntry:
+    eui64: Eui64
+    link_key: bytes = field(repr=False)  # 16 octets, from the device's install code
+    is_listed: bool = True
+    last_communication_utc_us: int | None = None  # None: never
+
+
+class DeviceLog:
+    """Reads and writes through to NVM; the caller commits before it answers."""
+
+    def __init__(self, nvm: Nvm) -> None:
+        self._nvm = nvm
+        self._entries: dict[Eui64, DeviceLogEntry] = {}
+        stored = nvm.get(_KEY)
+        for eui64, key, listed, heard in cbor2.loads(stored) if stored else ():
+            self._entries[eui64] = DeviceLogEntry(
+                eui64=eui64, link_key=key, is_listed=listed, last_communication_utc_us=heard
+            )
+
+    def add(self, entry: DeviceLogEntry) -> None:
+        """Add or replace. Raises RefusedError where 16 are already listed."""
+        others = [e for e in self._entries.values() if e.is_listed and e.eui64 != entry.eui64]
+        if entry.is_listed and len(others) >= MAX_ENTRIES:
+            raise RefusedError(_STATUS_INSUFFICIENT_SPACE, f"the CHF device log is full ({MAX_ENTRIES})")
+        self._entries[entry.eui64] = entry
+        self._save()
+
+    def remove(self, eui64: Eui64) -> bool:
+        """True where it was there."""
+        was_there = self._entries.pop(eui64, None) is not None
+        if was_there:
+            self._save()
+        return was_there
+
+    def get(self, eui64: Eui64) -> DeviceLogEntry | None:
+        return self._entries.get(eui64)
+
+    def may_join(self, eui64: Eui64) -> bool:
+        return eui64 in self._entries
+
+    def heard(self, eui64: Eui64, utc_us: int) -> None:
+        """Note a communication; written at most once a minute for each device."""
+        entry = self._entries.get(eui64)
+        if entry is None:
+            return
+        before = entry.last_communication_utc_us
+        if before is None or utc_us - before >= _WRITE_STEP_US or utc_us < before:
+            self._entries[eui64] = replace(entry, last_communication_utc_us=utc_us)
+            self._save()
+
+    def entries(self) -> list[DeviceLogEntry]:
+        """All, unlisted ones too, by EUI-64."""
+        return [self._entries[eui64] for eui64 in sorted(self._entries)]
+
+    def listed(self) -> list[DeviceLogEntry]:
+        return [entry for entry in self.entries() if entry.is_listed]
+
+    def _save(self) -> None:
+        rows = [[e.eui64, e.link_key, e.is_listed, e.last_communication_utc_us] for e in self.entries()]
+        self._nvm.put(_KEY, cbor2.dumps(rows))

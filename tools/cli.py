@@ -1,0 +1,92 @@
+"""The command `smets1`. Only the module of the sub-command asked for is imported, so --help is quick.
+
+A module in `commands/` offers `add_arguments(parser)` and `run(args) -> int`. Exit codes: 0 done,
+1 the thing asked for failed (one line on standard error says why), 2 usage.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from typing import Final, NoReturn, Protocol, cast
+
+from smets1 import __version__
+from smets1.errors import EmulatorError
+
+__all__ = ["DONE", "FAILED", "USAGE", "main"]
+
+DONE: Final = 0
+FAILED: Final = 1
+USAGE: Final = 2
+_INTERRUPTED: Final = 130  # what a shell says of a program that Ctrl-C ended
+
+_COMMANDS: Final = {
+    "init": "write a commented home.toml",
+    "run": "run a home",
+    "demo": "the main job: a six-device home for one day",
+    "request": "send one DUIS request, print the DUIS response",
+    "srv": "list the service reference variants, or print one as a ready request",
+    "utrn": "make a top-up token, or explain one",
+}
+
+
+class _Command(Protocol):
+    """What a module in `commands/` offers."""
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None: ...
+    def run(self, args: argparse.Namespace) -> int: ...
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(USAGE, f"{self.prog}: {message} (see {self.prog} --help)\n")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command line (without the program's name); give its exit code. argparse may exit by itself."""
+    words = sys.argv[1:] if argv is None else list(argv)
+    chosen = next((word for word in words if not word.startswith("-")), "")
+    parser = _Parser(prog="smets1", description="An emulator of a GB SMETS1 smart-metering home.")
+    parser.add_argument("--version", action="version", version=f"smets1 {__version__}")
+    parsers = parser.add_subparsers(metavar="COMMAND", dest="command", required=True)
+    command: _Command | None = None
+    for name, does in _COMMANDS.items():
+        part = parsers.add_parser(name, help=does, description=f"{does[0].upper()}{does[1:]}.")
+        if name == chosen:
+            command = cast(_Command, importlib.import_module(f"smets1.tools.commands.{name}"))
+            command.add_arguments(part)
+    args = parser.parse_args(words)
+    assert command is not None, "argparse refuses an unknown command"
+    return _guarded(command, args)
+
+
+def _guarded(command: _Command, args: argparse.Namespace) -> int:
+    """Run it; what a person can mend becomes one line, a bug of ours keeps its traceback."""
+    try:
+        code = command.run(args)
+        sys.stdout.flush()
+    except BrokenPipeError:  # `smets1 srv | head`: whoever read us has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return DONE
+    except EmulatorError as error:
+        return _complain(args, str(error))
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        return _complain(args, f"{where}{error.strerror or error}")
+    except KeyboardInterrupt:
+        return _INTERRUPTED
+    return code
+
+
+def _complain(args: argparse.Namespace, text: str) -> int:
+    print(f"smets1 {args.command}: {' '.join(text.split())}", file=sys.stderr)
+    return FAILED
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,375 @@
+"""A whole home in one process: air, devices, WAN, head end, all from one file and one seed.
+
+`open_home` is the way in, for the command line, the pytest plugin and scripts. It must be called inside
+an `EmulatorLoop`; everything runs in that loop's time. Power comes on in the order of a real
+installation: hub first, then the devices, each joining by its install code.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+from smets1.devices.esme import Esme
+from smets1.devices.gsme import Gsme
+from smets1.devices.ihd import Ihd
+from smets1.devices.ppmid import Ppmid
+from smets1.errors import InputError, LostError, MisuseError, NoAnswerError
+from smets1.eui64 import Eui64, format_eui64
+from smets1.firmware.civil import CivilClock, format_utc, from_datetime, to_datetime
+from smets1.firmware.crypto.cbke import CbkeSuite, TestCa
+from smets1.firmware.device import Board, Device
+from smets1.firmware.nvm import DeviceNvm, NvmStore
+from smets1.firmware.seed import SeedTree
+from smets1.firmware.wan.hub_end import HubWanEnd
+from smets1.firmware.wire import Wire
+from smets1.firmware.zigbee.node import HanConfig as NodeConfig
+from smets1.firmware.zigbee.node import HanNode
+from smets1.hardware.air import Air, Capture
+from smets1.hardware.clock import EmulatorLoop
+from smets1.hardware.radio import LinkKey, NodeRole
+from smets1.headend.head_end import HeadEnd
+from smets1.hub.chf import AdmittedDevice, Chf
+from smets1.hub.device_log import DeviceLog
+from smets1.tools.home_config import (
+    DeviceConfig,
+    Fuel,
+    HomeConfig,
+    RadioKind,
+    Role,
+)
+from smets1.tools.home_file import default_home, parse_home
+from smets1.tools.home_headend import HomeHeadEnd
+from smets1.tools.home_parts import DEVICE_TYPES, electricity_meter, factory, gas_meter, top_up_desk
+from smets1.tools.home_wan import HomeWan
+from smets1.tools.keys_file import KeyRing
+from smets1.tools.trial_keys import sua_key
+
+__all__ = ["Home", "HomeClock", "open_home"]
+
+JOIN_TIMEOUT_S: Final = 1200.0
+"""Key establishment is to be done within 20 minutes (SE 1.2, 5.5.5)."""
+_CLOCK_KEY: Final = "utc_us"
+_CLOCK_EVERY_S: Final = 60.0
+
+_NODE_ROLES: Final = {
+    Role.CHF: NodeRole.COORDINATOR,
+    Role.ESME: NodeRole.ROUTER,
+    Role.GSME: NodeRole.SLEEPY_END_DEVICE,
+    Role.PPMID: NodeRole.END_DEVICE,
+    Role.IHD: NodeRole.END_DEVICE,
+}
+
+
+class HomeClock:
+    """The home's time: civil time to read, and waiting."""
+
+    def __init__(self, civil: CivilClock) -> None:
+        self._civil = civil
+
+    @property
+    def utc_us(self) -> int:
+        return self._civil.utc_us()
+
+    @property
+    def utc(self) -> datetime:
+        return to_datetime(self.utc_us)
+
+    def __str__(self) -> str:
+        return format_utc(self.utc_us)
+
+    async def advance(self, *, days: float = 0, hours: float = 0, minutes: float = 0, seconds: float = 0) -> None:
+        """Let this much of the home's time pass."""
+        await asyncio.sleep(days * 86_400 + hours * 3600 + minutes * 60 + seconds)
+
+    async def advance_to(self, utc_us: int) -> None:
+        """Let time pass up to an instant; one that has passed returns at once."""
+        await asyncio.sleep(max(0, utc_us - self.utc_us) / 1e6)
+
+
+class Home:
+    """Devices by role (an attribute each), `headend`, `air`, `clock`. Made by `open_home`."""
+
+    chf: Chf
+    esme: Esme
+    gsme: Gsme
+    ppmid: Ppmid
+    ihd: Ihd
+
+    def __init__(self, config: HomeConfig, *, nvm_dir: Path | None, loop: EmulatorLoop) -> None:
+        self.config = config
+        self.seeds = SeedTree(config.seed)
+        self._loop = loop
+        if nvm_dir is not None:
+            nvm_dir.mkdir(parents=True, exist_ok=True)
+        self._store = NvmStore.open(nvm_dir / "home.nvm" if nvm_dir else ":memory:")
+        self._home_nvm = self._store.device("home")
+        self.civil = CivilClock(loop, self._epoch_utc_us() - loop.now_us())
+        self.clock = HomeClock(self.civil)
+        self.air = Air(loop, self.seeds.random("air"))
+        self.wire = Wire(loop)
+        self.keys = KeyRing()
+        self.devices: list[Device] = []
+        self.capture: Capture | None = None
+        self._ca = TestCa(CbkeSuite.SUITE_1, self.seeds.random("ca"))
+        self._wan = HomeWan(config, loop, self.seeds)
+        self._head_end: HomeHeadEnd | None = None
+        self._nvm_dir = nvm_dir
+        self._clock_task: asyncio.Task[None] | None = None
+        self._set_faults()
+
+    @property
+    def headend(self) -> HeadEnd:
+        """Raises MisuseError where the file places the head end elsewhere."""
+        if self._head_end is None:
+            raise MisuseError("the head end does not run here")
+        return self._head_end.head_end
+
+    def device(self, eui64: Eui64) -> Device | None:
+        return next((device for device in self.devices if device.eui64 == eui64), None)
+
+    # --- life -------------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Power everything up. Raises LostError, InputError."""
+        await self._wan.start()
+        if self.config.headend.runs_here:
+            self._head_end = HomeHeadEnd(self.config, self.civil, self._wan.link("headend"), self._nvm_dir)
+            await self._head_end.start()
+        for config in self.config.devices:
+            if config.runs_here and config.role is not Role.GPF:
+                self._add(config)
+        for device in self.devices:
+            if isinstance(device, Chf):
+                await self._connect(device)
+            device.start()
+        self._clock_task = self._loop.create_task(self._keep_time())
+
+    async def joined(self, timeout_s: float = JOIN_TIMEOUT_S) -> None:
+        """Wait until every device that runs here is on the network with an established key.
+
+        Raises NoAnswerError naming those that are not.
+        """
+        try:
+            async with asyncio.timeout(timeout_s):
+                for device in self.devices:
+                    await device.keyed.wait()
+        except TimeoutError:
+            missing = ", ".join(repr(device) for device in self.devices if not device.keyed.is_set())
+            raise NoAnswerError(f"joining of {missing}", 1, int(timeout_s * 1e6)) from None
+
+    async def close(self) -> None:
+        """Power everything down in good order; what NVM holds is complete."""
+        if self._clock_task is not None:
+            self._clock_task.cancel()
+        for device in reversed(self.devices):
+            await device.close()
+        if self._head_end is not None:
+            await self._head_end.close()
+        await self._wan.close()
+        self._put_time()
+        self._store.close()
+        if self.capture is not None:
+            self.capture.close()
+
+    async def _keep_time(self) -> None:
+        """Time goes on from here after a restart, never back."""
+        while True:
+            self._put_time()
+            await asyncio.sleep(_CLOCK_EVERY_S)
+
+    def _put_time(self) -> None:
+        self._home_nvm.put(_CLOCK_KEY, self.civil.utc_us().to_bytes(8, "big"))
+        self._home_nvm.commit()
+
+    def _epoch_utc_us(self) -> int:
+        stored = self._home_nvm.get(_CLOCK_KEY)
+        start_utc_us = from_datetime(self.config.start)
+        return start_utc_us if stored is None else max(start_utc_us, int.from_bytes(stored, "big"))
+
+    # --- parts ------------------------------------------------------------------------------------------
+
+    def _set_faults(self) -> None:
+        faults, config = self.air.faults, self.config.faults
+        faults.set_default(config.every_link)
+        for eui64, fault in config.nodes:
+            faults.set_node(eui64, fault)
+        for sender, receiver, fault in config.links:
+            faults.set_link(sender, receiver, fault)
+
+    async def _connect(self, chf: Chf) -> None:
+        chf.wan = HubWanEnd(
+            self._wan.link(f"hub-{chf.eui64:016x}"),
+            chf.eui64,
+            self._nvm_of(chf.eui64),
+            self.civil,
+            chf.execute,
+            rng=self.seeds.random("wan", format_eui64(chf.eui64)),
+        )
+        await chf.wan.start()
+
+    def _nvm_of(self, eui64: Eui64) -> DeviceNvm:
+        return self._store.device(format_eui64(eui64))
+
+    def _board(self, config: DeviceConfig, may_join: Callable[[Eui64], bool] | None = None) -> Board:
+        if config.radio.kind is not RadioKind.AIR:
+            raise InputError(
+                f"{self.config.file}:{config.line}: radio {config.radio} is not supported yet: write air:"
+            )
+        name = format_eui64(config.eui64)
+        nvm = self._nvm_of(config.eui64)
+        channel = self.config.han.channel
+        node_config = NodeConfig(may_join=may_join)
+        if channel is not None:
+            node_config = replace(node_config, channels=(channel,))
+        radio = self.air.radio(config.eui64, name=config.role.value)
+        rng = self.seeds.random("han", name)
+        port = HanNode(radio, self._loop, nvm, rng, _NODE_ROLES[config.role], node_config)
+        return Board(
+            port=port, scheduler=self._loop, civil=self.civil, nvm=nvm, rng=self.seeds.random("device", name)
+        )
+
+    def _add(self, config: DeviceConfig) -> None:
+        makers: dict[Role, Callable[[DeviceConfig], Device]] = {
+            Role.CHF: self._make_chf,
+            Role.ESME: self._make_esme,
+            Role.GSME: self._make_gsme,
+            Role.PPMID: self._make_ppmid,
+            Role.IHD: self._make_ihd,
+        }
+        make = makers.get(config.role)
+        if make is None:
+            raise InputError(
+                f"{self.config.file}:{config.line}: a {config.role.value} is not supported yet"
+            )
+        device: Device = make(config)
+        device.on_key = self._note_key(device)
+        if isinstance(device, Chf):
+            device.on_network = lambda _info: self._note_network_key(device)
+        self.devices.append(device)
+        if not hasattr(self, config.role.value):
+            setattr(self, config.role.value, device)
+        self.keys.add(factory(self.config, config, self._ca).install_key, f"IC {config.role.value}")
+
+    def _note_key(self, device: Device) -> Callable[[LinkKey], None]:
+        def note(key: LinkKey) -> None:
+            label = f"{key.origin.name} {device.eui64:016X} {key.partner:016X}"
+            self.keys.add(key.key, label)
+
+        return note
+
+    def _note_network_key(self, chf: Device) -> None:
+        key = chf.port.network_key
+        if key is not None:
+            self.keys.add(key, f"NETWORK {chf.eui64:016X}")
+
+    def _make_chf(self, config: DeviceConfig) -> Chf:
+        log = DeviceLog(self._nvm_of(config.eui64))
+        esme, gsme = self.config.device(Role.ESME), self.config.device(Role.GSME)
+        gpf = self.config.device(Role.GPF)
+        admitted = [
+            AdmittedDevice(
+                eui64=other.eui64,
+                install_key=factory(self.config, other, self._ca).install_key,
+                device_type=DEVICE_TYPES[other.role],
+                is_listed=other.role is not Role.ESME,
+            )
+            for other in self.config.devices
+            if other.role not in (Role.CHF, Role.GPF)
+        ]
+        return Chf(
+            factory(self.config, config, self._ca),
+            self._board(config, log.may_join),
+            gpf=factory(self.config, gpf, self._ca) if gpf else None,
+            esme=esme.eui64 if esme else None,
+            gsme=gsme.eui64 if gsme else None,
+            ribbon=self.wire.hub,
+            devices=admitted,
+            device_log=log,
+        )
+
+    def _make_esme(self, config: DeviceConfig) -> Esme:
+        return Esme(
+            factory(self.config, config, self._ca),
+            self._board(config),
+            meter=electricity_meter(self.config, config),
+            desk=top_up_desk(self.config, config),
+            sua_key=sua_key(self.config.seed, config.eui64),
+            ribbon=self.wire.meter,
+        )
+
+    def _make_gsme(self, config: DeviceConfig) -> Gsme:
+        return Gsme(
+            factory(self.config, config, self._ca),
+            self._board(config),
+            meter=gas_meter(self.config, config),
+            desk=top_up_desk(self.config, config),
+            sua_key=sua_key(self.config.seed, config.eui64),
+            wake_us=self.config.han.gas_wake_us,
+        )
+
+    def _display_options(self) -> dict[str, Any]:
+        esme = self.config.device(Role.ESME)
+        return {
+            "esme": esme.eui64 if esme else None,
+            "has_gas": self.config.device(Role.GSME) is not None,
+            "report_interval_us": self.config.han.report_interval_us,
+        }
+
+    def _make_ppmid(self, config: DeviceConfig) -> Ppmid:
+        return Ppmid(
+            factory(self.config, config, self._ca), self._board(config), **self._display_options()
+        )
+
+    def _make_ihd(self, config: DeviceConfig) -> Ihd:
+        return Ihd(factory(self.config, config, self._ca), self._board(config), **self._display_options())
+
+
+async def open_home(
+    *,
+    seed: int | None = None,
+    toml: str | None = None,
+    config: HomeConfig | None = None,
+    start: str | None = None,
+    balance_pounds: float | None = None,
+    nvm_dir: Path | None = None,
+    capture: Path | None = None,
+    keys: Path | None = None,
+    waits: bool = True,
+) -> Home:
+    """A running home; with `waits`, one whose devices are all joined and keyed.
+
+    `toml` is a home file's text, `config` one that has been read; neither: the reference home.
+    `seed`, `start` (ISO 8601) and `balance_pounds` (both meters) go before what the file says. A home of
+    a test begins with a balance of 0. Raises InputError, LostError, NoAnswerError.
+    """
+    loop = asyncio.get_running_loop()
+    if not isinstance(loop, EmulatorLoop):
+        raise MisuseError("a home runs in an EmulatorLoop: use smets1.hardware.clock.run")
+    chosen = config or (default_home() if toml is None else parse_home(toml, Path("home.toml")))
+    if seed is not None:
+        chosen = replace(chosen, seed=seed)
+    if start is not None:
+        chosen = replace(chosen, start=datetime.fromisoformat(start).astimezone(UTC))
+    if balance_pounds is not None:
+        prepayment = {
+            fuel: replace(chosen.prepayment[fuel], balance_mp=round(balance_pounds * 100_000)) for fuel in Fuel
+        }
+        chosen = replace(chosen, prepayment=prepayment)
+    home = Home(chosen, nvm_dir=nvm_dir or chosen.nvm_dir, loop=loop)
+    try:
+        if keys is not None:
+            home.keys.write_to(keys)
+        if capture is not None:
+            home.capture = Capture(home.air, capture, epoch_utc_us=home.civil.utc_us() - loop.now_us())
+        await home.start()
+        if waits:
+            await home.joined()
+    except (InputError, LostError, NoAnswerError):
+        await home.close()
+        raise
+    return home

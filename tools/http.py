@@ -1,0 +1,145 @@
+"""The home's HTTP face: the head end's paths, and the home itself as JSON.
+
+    POST /api/v1/serviceS|T|D, GET /api/v1/responses    (headend/api.py)
+    GET  /api/v1/home                                   devices, network, supply, registers
+    GET  /api/v1/devices/EUI64                          one of them
+    GET  /api/v1/devices/EUI64/screen                   what its display shows
+
+Bound to loopback unless told otherwise; on another address every request must bear the token
+(`Authorization: Bearer ...`), compared in constant time.
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+from aiohttp import web
+
+from smets1.devices.display_device import DisplayDevice
+from smets1.devices.gsme import Gsme
+from smets1.devices.meter_device import MeterDevice
+from smets1.errors import InputError, LostError
+from smets1.eui64 import format_eui64, parse_eui64
+from smets1.firmware.device import Device
+from smets1.headend.api import add_routes
+from smets1.headend.duis.request import MAX_REQUEST_OCTETS
+from smets1.tools.home import Home
+
+__all__ = ["HttpServer"]
+
+_HOME: Final = web.AppKey("home", Home)
+_Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+class HttpServer:
+    """Serves one home; start it in the home's loop."""
+
+    def __init__(self, home: Home, *, host: str, port: int, token: str = "") -> None:
+        self._home = home
+        self._host = host
+        self._port = port
+        self._token = token
+        self._runner: web.AppRunner | None = None
+
+    @property
+    def url(self) -> str:
+        """Where it listens, once started (with port 0: on the port that was found)."""
+        host = f"[{self._host}]" if ":" in self._host else self._host
+        return f"http://{host}:{self._port}"
+
+    async def start(self) -> None:
+        """Raises LostError, one line, where the address cannot be had."""
+        app = web.Application(client_max_size=MAX_REQUEST_OCTETS, middlewares=[self._check_token])
+        app[_HOME] = self._home
+        if self._home.config.headend.runs_here:
+            add_routes(app, self._home.headend)
+        app.router.add_get("/api/v1/home", _get_home)
+        app.router.add_get("/api/v1/devices/{eui64}", _get_device)
+        app.router.add_get("/api/v1/devices/{eui64}/screen", _get_screen)
+        self._runner = web.AppRunner(app, access_log=None)
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, self._host, self._port)
+        try:
+            await site.start()
+        except OSError as error:
+            await self._runner.cleanup()
+            reason = error.strerror or str(error)
+            raise LostError(
+                f"HTTP: cannot listen on {self._host}:{self._port}: {reason.lower()}; "
+                "choose another with --http HOST:PORT"
+            ) from None
+        sockets = site._server.sockets if site._server else ()  # type: ignore[attr-defined]  # noqa: SLF001
+        for socket in sockets:
+            self._port = socket.getsockname()[1]
+
+    async def close(self) -> None:
+        if self._runner is not None:
+            await self._runner.cleanup()
+
+    @web.middleware
+    async def _check_token(self, request: web.Request, handler: _Handler) -> web.StreamResponse:
+        if self._token:
+            given = request.headers.get("Authorization", "").removeprefix("Bearer ")
+            if not hmac.compare_digest(given.encode(), self._token.encode()):
+                return web.json_response({"error": "this address asks for the home's token"}, status=401)
+        return await handler(request)
+
+
+def _device(request: web.Request) -> Device:
+    home = request.app[_HOME]
+    try:
+        eui64 = parse_eui64(request.match_info["eui64"])
+    except InputError as error:
+        raise web.HTTPBadRequest(text=str(error)) from None
+    device = home.device(eui64)
+    if device is None:
+        raise web.HTTPNotFound(text=f"no device {format_eui64(eui64)} runs here")
+    return device
+
+
+async def _get_home(request: web.Request) -> web.Response:
+    home = request.app[_HOME]
+    return web.json_response(
+        {
+            "utc": str(home.clock),
+            "seed": home.config.seed,
+            "devices": [_describe(device) for device in home.devices],
+        }
+    )
+
+
+async def _get_device(request: web.Request) -> web.Response:
+    return web.json_response(_describe(_device(request)))
+
+
+async def _get_screen(request: web.Request) -> web.Response:
+    device = _device(request)
+    if not isinstance(device, DisplayDevice):
+        raise web.HTTPNotFound(text="this device has no display that can be read here")
+    return web.json_response({"pages": device.screen})
+
+
+def _describe(device: Device) -> dict[str, Any]:
+    network = device.port.network
+    described: dict[str, Any] = {
+        "eui64": format_eui64(device.eui64),
+        "kind": type(device).__name__.lower(),
+        "model": device.factory.model,
+        "is_keyed": device.keyed.is_set(),
+        "short_address": None if network is None else f"0x{network.short_address:04X}",
+    }
+    if isinstance(device, MeterDevice):
+        account = device.account
+        unit = "volume_dm3" if isinstance(device, Gsme) else "energy_wh"
+        described |= {
+            unit: device.meter.reading,
+            "supply": device.meter.supply.state.name.lower(),
+            "balance_mp": account.balance_mp,
+            "payment_mode": account.mode.name.lower(),
+            "sua_generation": device.authorisation.generation,
+        }
+    return described
+
+
