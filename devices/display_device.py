@@ -36,8 +36,16 @@ _LIVE_METER: Final = (
     "instantaneous_demand",
     "supply_status",
     "current_day_consumption_delivered",
+    "current_week_consumption_delivered",
+    "current_month_consumption_delivered",
 )
-_LIVE_ACCOUNT: Final = ("credit_remaining", "credit_status", "current_day_cost_consumption_delivered")
+_LIVE_ACCOUNT: Final = (
+    "credit_remaining",
+    "credit_status",
+    "current_day_cost_consumption_delivered",
+    "current_week_cost_consumption_delivered",
+    "current_month_cost_consumption_delivered",
+)
 
 
 class DisplayDevice(Device):

@@ -91,6 +91,11 @@ class Gsme(MeterDevice):
         self.clusters.metering.handle("mirror_report_attribute_response", self._on_mirror_response)
         self._report_due = asyncio.Event()
 
+    async def _get_keyed(self) -> bool:
+        """Awake while a key is established: the other side waits seconds, not half hours."""
+        self.port.set_poll_interval(FAST_POLL_US)
+        return await super()._get_keyed()
+
     # --- waking and sleeping ------------------------------------------------------------------------
 
     async def behave(self) -> None:

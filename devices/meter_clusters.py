@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import Final
 
 from smets1.devices.account import Account
-from smets1.devices.meter import GasMeterCore, MeterCore
+from smets1.devices.meter import ElectricityMeterCore, GasMeterCore, MeterCore
 from smets1.devices.metering import Period
 from smets1.devices.prepayment import PaymentMode, payment_control
 from smets1.devices.supply import OffReason, SupplyOutcome, SupplyState
@@ -116,8 +116,8 @@ class MeterClusters:
         meter = self._present()
         if isinstance(meter, GasMeterCore):
             return min(meter.flow_ml_per_h // 1000, _INT24_MAX)
-        power_w = meter.power_w  # type: ignore[attr-defined]  # the one other kind of meter
-        return min(power_w, _INT24_MAX)
+        assert isinstance(meter, ElectricityMeterCore), "the one other kind of meter"
+        return min(meter.power_w, _INT24_MAX)
 
     def _use_getter(self, period: Period) -> Callable[[], int]:
         def use() -> int:

@@ -204,7 +204,7 @@ class MeterDevice(Device):
                     await self.push(self.authorisation.confirmation())
                 except MisuseError:
                     raise
-                except Exception as error:  # noqa: BLE001  # any failure of the way there: try again later
+                except Exception as error:  # any failure of the way there: try again later
                     self.log.info("status push: %s", error)
                 await asyncio.sleep(PUSH_PAUSE_S)
             self._push_wanted.clear()

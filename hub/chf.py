@@ -23,12 +23,13 @@ from smets1.firmware.device import ENDPOINT, Board, Device, Factory
 from smets1.firmware.wan.hub_end import HubWanEnd
 from smets1.firmware.wan.messages import WanRequest, WanResponse, WanStatus
 from smets1.firmware.wire import WireEnd
+from smets1.firmware.zcl.clusters import cluster_named
 from smets1.firmware.zcl.clusters.smets1 import AUTHORISATION, DeviceLogOperation
 from smets1.firmware.zcl.fields import Values
 from smets1.firmware.zcl.frame import ZclHeader, command_frame, general_frame
 from smets1.firmware.zcl.general import DefaultResponse
 from smets1.firmware.zcl.server import LATER, Answer, CommandContext, Via, reply
-from smets1.firmware.zcl.status import GeneralCommand, Side, Status
+from smets1.firmware.zcl.status import Side, Status
 from smets1.hardware.radio import ApsIndication, JoinedDevice, KeyOrigin, LinkKey
 from smets1.hub.device_log import DeviceLog, DeviceLogEntry
 from smets1.hub.gpf import LONGEST_WAIT_US, GasProxy, WaitingInstruction
@@ -183,9 +184,7 @@ class Chf(Device):
             }
             for entry in listed[first : first + _LOG_PAGE]
         ]
-        return reply(
-            "device_log", total=len(listed), first_index=first, count=len(entries), entries=entries
-        )
+        return reply("device_log", total=len(listed), first_index=first, count=len(entries), entries=entries)
 
     def _update_device_log(self, fields: Values, context: CommandContext) -> Answer:
         self._require_head_end(context)
@@ -276,7 +275,7 @@ class Chf(Device):
         self, cluster: str, command: str, fields: Values, context: CommandContext
     ) -> Answer:
         """What a person does at a display for gas: waits for the meter like everything else."""
-        frame = command_frame(_cluster(cluster), command, dict(fields), sequence=context.sequence)
+        frame = command_frame(cluster_named(cluster), command, dict(fields), sequence=context.sequence)
         cluster_id = context.cluster_id
 
         def settle(answer: bytes | None) -> None:
@@ -422,9 +421,3 @@ class Chf(Device):
         if self.wan is not None:
             self.wan.report(source, endpoint, cluster_id, frame)
             self.nvm.commit()
-
-
-def _cluster(name: str) -> Any:
-    from smets1.firmware.zcl.clusters import cluster_named
-
-    return cluster_named(name)

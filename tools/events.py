@@ -35,7 +35,7 @@ class EventLines(logging.Handler):
             if record.exc_info and not self._as_json:
                 line += "\n" + logging.Formatter().formatException(record.exc_info)
             print(line, file=self._out, flush=True)
-        except Exception:  # noqa: BLE001  # a handler must never break what logs
+        except Exception:  # a handler must never break what logs
             self.handleError(record)
 
 

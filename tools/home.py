@@ -82,7 +82,9 @@ class HomeClock:
     def __str__(self) -> str:
         return format_utc(self.utc_us)
 
-    async def advance(self, *, days: float = 0, hours: float = 0, minutes: float = 0, seconds: float = 0) -> None:
+    async def advance(
+        self, *, days: float = 0, hours: float = 0, minutes: float = 0, seconds: float = 0
+    ) -> None:
         """Let this much of the home's time pass."""
         await asyncio.sleep(days * 86_400 + hours * 3600 + minutes * 60 + seconds)
 
@@ -243,9 +245,7 @@ class Home:
         }
         make = makers.get(config.role)
         if make is None:
-            raise InputError(
-                f"{self.config.file}:{config.line}: a {config.role.value} is not supported yet"
-            )
+            raise InputError(f"{self.config.file}:{config.line}: a {config.role.value} is not supported yet")
         device: Device = make(config)
         device.on_key = self._note_key(device)
         if isinstance(device, Chf):
@@ -321,9 +321,7 @@ class Home:
         }
 
     def _make_ppmid(self, config: DeviceConfig) -> Ppmid:
-        return Ppmid(
-            factory(self.config, config, self._ca), self._board(config), **self._display_options()
-        )
+        return Ppmid(factory(self.config, config, self._ca), self._board(config), **self._display_options())
 
     def _make_ihd(self, config: DeviceConfig) -> Ihd:
         return Ihd(factory(self.config, config, self._ca), self._board(config), **self._display_options())
@@ -357,7 +355,8 @@ async def open_home(
         chosen = replace(chosen, start=datetime.fromisoformat(start).astimezone(UTC))
     if balance_pounds is not None:
         prepayment = {
-            fuel: replace(chosen.prepayment[fuel], balance_mp=round(balance_pounds * 100_000)) for fuel in Fuel
+            fuel: replace(chosen.prepayment[fuel], balance_mp=round(balance_pounds * 100_000))
+            for fuel in Fuel
         }
         chosen = replace(chosen, prepayment=prepayment)
     home = Home(chosen, nvm_dir=nvm_dir or chosen.nvm_dir, loop=loop)

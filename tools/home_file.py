@@ -9,9 +9,9 @@ The commented example that `smets1 init` writes is `home_template.toml`; a test 
 from __future__ import annotations
 
 import ipaddress
-from datetime import date
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from datetime import date
 from pathlib import Path
 from typing import Final, TypeVar
 from urllib.parse import urlsplit

@@ -70,7 +70,7 @@ class HttpServer:
                 f"HTTP: cannot listen on {self._host}:{self._port}: {reason.lower()}; "
                 "choose another with --http HOST:PORT"
             ) from None
-        sockets = site._server.sockets if site._server else ()  # type: ignore[attr-defined]  # noqa: SLF001
+        sockets = site._server.sockets if site._server else ()  # type: ignore[attr-defined]
         for socket in sockets:
             self._port = socket.getsockname()[1]
 
@@ -141,5 +141,3 @@ def _describe(device: Device) -> dict[str, Any]:
             "sua_generation": device.authorisation.generation,
         }
     return described
-
-

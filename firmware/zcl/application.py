@@ -25,6 +25,7 @@ from smets1.firmware.zcl.execute import Guard, ZclCore, find_cluster
 from smets1.firmware.zcl.fields import Values
 from smets1.firmware.zcl.frame import ZclFrame, ZclHeader, command_frame, general_frame
 from smets1.firmware.zcl.general import GeneralMessage
+from smets1.firmware.zcl.records import TypedValue
 from smets1.firmware.zcl.security import Verdict, is_protected, judge
 from smets1.firmware.zcl.server import ClusterInstance, CommandContext, Via
 from smets1.firmware.zcl.status import FrameType, GeneralCommand, Side, to_status
@@ -411,13 +412,13 @@ class ZclApplication:
             row = instance.cluster.attribute(name, instance.side)
             found = instance.read(row.attribute_id)
             if found is not None:
-                records.append(general.TypedValue(row.attribute_id, row.type.type_id, found[1]))
+                records.append(TypedValue(row.attribute_id, row.type.type_id, found[1]))
         await self._han.send(self._report_message(instance, tuple(records), destination, endpoint))
 
     def _report_message(
         self,
         instance: ClusterInstance,
-        records: tuple[general.TypedValue, ...],
+        records: tuple[TypedValue, ...],
         destination: int,
         endpoint: int,
     ) -> ApsMessage:

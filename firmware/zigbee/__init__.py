@@ -1,6 +1,6 @@
 """The ZigBee PRO stack in a device's flash: MAC, NWK, APS, ZDO and the security between them.
 
-In: frames of an 802.15.4 transceiver (`hardware/radio.py`, FrameRadio). Out: APS messages and events (HanPort).
+In: frames of an 802.15.4 transceiver (FrameRadio of `hardware/radio.py`). Out: APS messages (HanPort).
 
 - `node.HanNode`: the shell; the only module that meets a radio, a clock or asyncio.
 - `stack.ZigbeeStack`: the layers put together; six verbs, no I/O.

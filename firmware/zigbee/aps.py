@@ -1,8 +1,8 @@
 """APS layer: delivers once, repeats until acknowledged, protects with link keys, fragments what is long.
 
 Theory. An acknowledgement is asked for end to end; a repeat is the same APS frame with the same APS counter,
-but sealed anew, since its frame counter must be above the last. The receiver knows a repeat by a window of the
-last 64 APS counters of each sender. Senders count per destination, so that a busy hub does not wrap that
+but sealed anew, since its frame counter must be above the last. The receiver knows a repeat by a window of
+the last 64 APS counters of each sender. Senders count per destination, so that a busy hub does not wrap that
 window for a device that it seldom talks to.
 
 Source: Zigbee 05-3474-21, 2.2.8 (functional description), 2.2.8.4.5 (fragmentation), 4.4 (security).
@@ -177,7 +177,7 @@ class ApsLayer:
         self.events: list[object] = []
         self.groups: set[int] = set()
         self.join_entry: LinkKeyEntry | None = None
-        """While joining: the install-code key, under which a trust centre still unknown sends the network key."""
+        """While joining: the install-code key, shared with a trust centre that is not known yet."""
         self.is_sleepy_address: Callable[[int], bool] = lambda _: False
         self.window_size = 1
         self.malformed_count = 0

@@ -64,6 +64,7 @@ REPEAT_WINDOW_US: Final = 500_000
 REPEAT_TABLE_SIZE: Final = 2048
 ASSOCIATION_POLLS: Final = 4
 INDIRECT_LIMIT: Final = 16
+BUSY_TRIES: Final = 3  # CSMA begun anew: five assessments are few where routers repeat a broadcast
 _EXTENDED_KEY: Final = 1 << 64
 
 
@@ -214,13 +215,14 @@ MacEvent = (
 class _Outgoing:
     """A frame on its way; `child` is the indirect queue it came from."""
 
-    __slots__ = ("child", "deadline", "handle", "kind", "psdu")
+    __slots__ = ("busy_tries", "child", "deadline", "handle", "kind", "psdu")
 
     def __init__(self, psdu: bytes, handle: int, kind: int, child: int | None = None) -> None:
         self.psdu = psdu
         self.handle = handle
         self.kind = kind
         self.child = child
+        self.busy_tries = 0
         self.deadline: Deadline | None = None
 
 
@@ -472,10 +474,14 @@ class MacLayer:
 
     def on_transmitted(self, outcome: TransmitOutcome, now_us: int) -> None:
         item = self._in_flight
+        if item is not None and outcome is TransmitOutcome.CHANNEL_BUSY and item.busy_tries < BUSY_TRIES:
+            item.busy_tries += 1
+            self.actions.append(Transmit(item.psdu))
+            return
         self._in_flight = None
         self._busy = False
         if item is not None:
-            if item.kind == _DATA or item.kind == _OTHER:
+            if item.kind in (_DATA, _OTHER):
                 self._on_sent(item, outcome)
             elif item.kind == _POLL:
                 self._on_poll_sent(outcome, now_us)

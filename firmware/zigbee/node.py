@@ -13,7 +13,7 @@ from functools import partial
 from logging import getLogger
 from typing import Any, Final
 
-from smets1.errors import ClosedError, DecodeError, EmulatorError, MisuseError, NoAnswerError
+from smets1.errors import ClosedError, DecodeError, EmulatorError, LostError, MisuseError, NoAnswerError
 from smets1.eui64 import Eui64, format_eui64
 from smets1.firmware.nvm import Nvm
 from smets1.firmware.zigbee.aps import ApsConfirm, ApsStatus
@@ -187,6 +187,8 @@ class HanNode:
     def _dispatch(self, event: object) -> None:
         try:
             self._handlers[type(event)](event)
+        except LostError:
+            raise  # the storage is gone: a supervisor must hear of it
         except Exception:  # a listener's bug must not stop the radio; it is reported with its traceback
             _log.exception("%s: listener failed on %s", format_eui64(self.eui64), type(event).__name__)
 
@@ -277,7 +279,7 @@ class HanNode:
     # --- HanPort: coming and going ------------------------------------------------------------------------
 
     async def start(self) -> bool:
-        """Power up. True where NVM held a network; the node is back on it, or looks for its parent by itself."""
+        """Power up. True where NVM held a network: the node is back, or looks for its parent by itself."""
         handle = self._new_handle()
         is_known = self.stack.restore(handle, now_us=self._scheduler.now_us())
         self._drain()

@@ -1,10 +1,10 @@
 """NWK layer: a node's place in its network, and the way of a frame through it.
 
 Theory. Every frame is secured hop by hop with the network key: whoever forwards seals anew under its own
-EUI-64 and counter, so a counter table per *neighbour* refuses replays. A frame to a child goes to it directly,
-to a sleeping one by the MAC's indirect queue; an end device gives everything to its parent; a router sends to
-a neighbour directly, else along a route, else it asks for one (`nwk_routing`). How a node comes and goes is in
-`nwk_membership`. Both are parts of this layer, split off because each is an idea of its own.
+EUI-64 and counter, so a counter table per *neighbour* refuses replays. A frame to a child goes to it
+directly, to a sleeping one by the MAC's indirect queue; an end device gives everything to its parent; a
+router sends to a neighbour directly, else along a route, else it asks for one (`nwk_routing`). How a node
+comes and goes is in `nwk_membership`. Both are parts of this layer, each an idea of its own.
 
 Source: Zigbee 05-3474-21, 3.6 (functional description), 4.3 (security).
 """
@@ -341,8 +341,22 @@ class NwkCore:
         entry.header, entry.payload = header, payload
         if self.is_router:
             self._send_broadcast(now_us, entry, destination)
-        elif self.parent is not None:  # an end device lets its parent do it
-            self._transmit(self.parent, header, payload, 0, now_us)
+        else:
+            self._hand_to_parent(now_us, entry)
+
+    def _hand_to_parent(self, now_us: int, entry: BroadcastEntry) -> None:
+        """An end device lets its parent broadcast, and sees to it that the parent has the frame."""
+        if self.parent is None or not entry.header:
+            return
+
+        def on_sent(status: MacStatus, sent_us: int) -> None:
+            if status is MacStatus.SUCCESS or entry.tries > BROADCAST_RETRIES:
+                entry.header = entry.payload = b""
+            else:
+                self._timers.at(sent_us + PASSIVE_ACK_US, self._hand_to_parent, entry)
+
+        entry.tries += 1
+        self._transmit(self.parent, entry.header, entry.payload, 0, now_us, on_sent=on_sent)
 
     def _new_broadcast(self, source: int, sequence: int, now_us: int) -> BroadcastEntry:
         if now_us >= self._broadcast_due_us:
@@ -471,9 +485,9 @@ class NwkCore:
     def _heard_neighbour(self, neighbour: Neighbour, eui64: Eui64, data: MacData, now_us: int) -> None:
         neighbour.lqi = data.lqi
         if neighbour.eui64 != eui64:
-            if neighbour.is_child or neighbour.relationship is Relationship.PARENT:
-                if neighbour.eui64 is not None:
-                    return  # two devices with one address; the announcement of either will settle it
+            is_family = neighbour.is_child or neighbour.relationship is Relationship.PARENT
+            if is_family and neighbour.eui64 is not None:
+                return  # two devices with one address; the announcement of either will settle it
             neighbour.eui64 = eui64
             self.learn_address(data.source, eui64)
         if neighbour.relationship is Relationship.UNAUTHENTICATED_CHILD:

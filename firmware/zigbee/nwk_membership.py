@@ -252,7 +252,9 @@ class NwkLayer(NwkRouting):
         self._sent[handle] = (0, short_address, b"", b"")
 
         def on_sent(status: MacStatus, now_us: int) -> None:
-            if status is MacStatus.SUCCESS:
+            # An unacknowledged response may still have arrived; if not, the key sent to it is merely lost.
+            child = self.neighbours.get(short_address)
+            if child is not None and child.relationship is Relationship.UNAUTHENTICATED_CHILD:
                 self.events.append(
                     ChildJoined(
                         eui64=eui64,

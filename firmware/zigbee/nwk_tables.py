@@ -1,4 +1,7 @@
-"""What NWK remembers: neighbours, routes, route discoveries, broadcasts. Source: Zigbee 05-3474-21, 3.6.1.5, 3.6.3."""
+"""What NWK remembers: neighbours, routes, route discoveries, broadcasts.
+
+Source: Zigbee 05-3474-21, 3.6.1.5, 3.6.3.
+"""
 
 from __future__ import annotations
 
@@ -126,7 +129,7 @@ PendingQueue = deque[PendingFrame]
 
 
 def link_cost(lqi: int) -> int:
-    """1 (good) to 7. Simplified: from LQI alone, by the thresholds common on 2.4 GHz chips. Source: 3.6.3.1."""
+    """1 (good) to 7. Simplified: from LQI alone, by thresholds common on 2.4 GHz chips. Source: 3.6.3.1."""
     if lqi >= 200:
         return 1
     if lqi >= 150:

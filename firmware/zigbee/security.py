@@ -132,7 +132,7 @@ class KeyMaterial:
     # --- network key ----------------------------------------------------------------------------
 
     def set_network_key(self, key: bytes, sequence: int, *, is_active: bool = True) -> None:
-        """Add a network key, and use it. Uncommitted: the caller commits it with the network it belongs to."""
+        """Add a network key, and use it. Uncommitted: the caller commits it with its network."""
         present = self.networks.get(sequence)
         if present is None or present.key != key:
             present = self.networks[sequence] = NetworkKey(key, sequence)
@@ -169,7 +169,7 @@ class KeyMaterial:
     # --- link keys ------------------------------------------------------------------------------
 
     def set_link_key(self, partner: Eui64, key: bytes, origin: KeyOrigin) -> None:
-        """Add or replace, durable on return. The same key again keeps its counters: a nonce must not repeat."""
+        """Add or replace, durable on return. The same key again keeps its counters: no nonce may repeat."""
         if origin is KeyOrigin.INSTALL_CODE and self.install_keys.get(partner) != key:
             self.install_keys[partner] = key
             self._nvm.put(f"key/install/{partner:016x}", key)

@@ -114,7 +114,7 @@ def seal_network(
 
 
 def open_network(cipher: FrameCipher, frame: bytes, header_octets: int, source: Eui64, counter: int) -> bytes:
-    """A protected NWK frame off the air, its auxiliary header already read -> payload. Raises SecurityError."""
+    """A protected NWK frame off the air, auxiliary header already read -> payload. Raises SecurityError."""
     body = header_octets + NETWORK_AUX_OCTETS
     aad = b"".join((frame[:header_octets], _NETWORK_CONTROL_5_OCTET, frame[header_octets + 1 : body]))
     return cipher.open(_NONCE.pack(source, counter, _NETWORK_CONTROL_5), aad, frame[body:])
@@ -133,7 +133,7 @@ def seal_link(
 def open_link(
     cipher: FrameCipher, frame: bytes, header_octets: int, body_offset: int, source: Eui64, counter: int
 ) -> bytes:
-    """A protected APS frame off the air, its auxiliary header already read -> payload. Raises SecurityError."""
+    """A protected APS frame off the air, auxiliary header already read -> payload. Raises SecurityError."""
     control = frame[header_octets] | _LEVEL
     aad = b"".join((frame[:header_octets], bytes((control,)), frame[header_octets + 1 : body_offset]))
     return cipher.open(_NONCE.pack(source, counter, control), aad, frame[body_offset:])

@@ -77,6 +77,7 @@ __all__ = [
 KEY_WAIT_US: Final = 12_000_000
 JOIN_POLL_US: Final = 200_000
 MAX_CANDIDATES: Final = 4
+ASSOCIATIONS: Final = 3  # with one parent that does not answer
 JOIN_SCANS: Final = 3  # Smart Energy: three scans at once, then the application backs off
 AWAKE_POLL_US: Final = 250_000
 AWAKE_US: Final = 2_000_000
@@ -295,9 +296,9 @@ class ZigbeeStack:
 
     def _on_indication(self, indication: ApsIndication, now_us: int) -> None:
         is_zdp = indication.profile_id == 0 and indication.destination_endpoint == 0
-        if self.trust_centre is not None and self.trust_centre.is_expecting:
-            if not is_zdp or indication.cluster_id != ZdpCluster.DEVICE_ANNCE:  # that one tells more
-                self.trust_centre.on_heard(indication.source, now_us)
+        tells_more = is_zdp and indication.cluster_id == ZdpCluster.DEVICE_ANNCE
+        if self.trust_centre is not None and self.trust_centre.is_expecting and not tells_more:
+            self.trust_centre.on_heard(indication.source, now_us)
         if is_zdp:
             self.zdo.receive(indication, now_us)
         else:
@@ -399,7 +400,9 @@ class ZigbeeStack:
             open_ones = [n for n in found.networks if n.permits_join and n.has_capacity]
             self._join.candidates = open_ones[:MAX_CANDIDATES]
             self._join.scans += 1
-            if not open_ones and self._join.scans < JOIN_SCANS:  # a beacon request is sent once: it may be lost
+            if (
+                not open_ones and self._join.scans < JOIN_SCANS
+            ):  # a beacon request is sent once: it may be lost
                 self.nwk.scan(self.config.channels, self.config.scan_exponent)
             else:
                 self._join_next(now_us)
@@ -409,6 +412,7 @@ class ZigbeeStack:
         assert join is not None
         if join.candidates:
             join.network = join.candidates.pop(0)
+            join.associations = 1
             self.nwk.associate(join.network)
             return
         self._join = None
@@ -426,6 +430,10 @@ class ZigbeeStack:
     def _on_join_ended(self, ended: JoinEnded, now_us: int) -> None:
         join = self._join
         if join is None:
+            return
+        if ended.status is None and join.associations < ASSOCIATIONS and join.network is not None:
+            join.associations += 1
+            self.nwk.associate(join.network)
             return
         if ended.status != 0:
             if ended.status is not None:
@@ -451,7 +459,8 @@ class ZigbeeStack:
     def _end_join(self, join: _Join, trust_centre: Eui64, now_us: int) -> None:
         network = join.network
         received = self.aps.join_entry
-        assert network is not None and received is not None
+        assert network is not None
+        assert received is not None
         self._join = None
         self.aps.join_entry = None
         if join.deadline is not None:
@@ -748,12 +757,8 @@ class ZigbeeStack:
     def _on_polled(self, polled: Polled, now_us: int) -> None:
         if polled.status is MacStatus.NO_ACK and self.info is not None:
             self._arm_retry_poll(now_us)
-        elif self._is_down and self.info is not None and not self._is_rejoining:
-            # The parent answers after all; has it forgotten us, it will tell us to rejoin.
-            if polled.status is not MacStatus.CHANNEL_ACCESS_FAILURE and not self.nwk.accepts_unsecured:
-                self._is_down = False
-                self.events.append(NetworkUp(self.info))
-                self._arm_poll(now_us)
+        elif polled.status is not MacStatus.CHANNEL_ACCESS_FAILURE:
+            self._on_parent_alive(now_us)
         handles, self._poll_handles = self._poll_handles, []
         for handle in handles:
             error = None
@@ -761,6 +766,14 @@ class ZigbeeStack:
                 error = NoAnswerError("the parent does not answer a poll")
             is_frame = polled.status is MacStatus.SUCCESS
             self.events.append(ProcedureEnded(handle, error, is_frame))
+
+    def _on_parent_alive(self, now_us: int) -> None:
+        """The parent answers after all; has it forgotten us, it will tell us to rejoin."""
+        is_idle = not self._is_rejoining and not self.nwk.accepts_unsecured
+        if self._is_down and self.info is not None and is_idle:
+            self._is_down = False
+            self.events.append(NetworkUp(self.info))
+            self._arm_poll(now_us)
 
     def _arm_retry_poll(self, now_us: int) -> None:
         """An unanswered poll is repeated soon: three in a row mean that the parent is lost."""
@@ -938,6 +951,7 @@ class _Join:
     network: NetworkFound | None = None
     refused_status: int | None = None
     scans: int = 0
+    associations: int = 0
     deadline: Deadline | None = None
 
 

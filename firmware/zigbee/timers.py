@@ -1,4 +1,4 @@
-"""Deadlines of all layers of one node, in one heap; the shell asks for the earliest and says when it is due."""
+"""Deadlines of all layers of one node, in one heap; the shell asks for the earliest."""
 
 from __future__ import annotations
 

@@ -64,7 +64,7 @@ class Emission:
         "start_us",
     )
 
-    def __init__(  # noqa: PLR0917  # made for every frame: keywords would cost
+    def __init__(  # made for every frame: keywords would cost
         self,
         start_us: int,
         end_us: int,

@@ -33,7 +33,7 @@ CONFIG = PrepaymentConfig(
     debt_per_payment_bp=1500,
     debt_rate_cap_mp=3 * POUND,
 )
-DEBTS = {"time_1_mp": 20 * POUND, "time_2_mp": 5 * POUND, "payment_mp": 20 * POUND}
+DEBTS = {"time_1_mp": 500 * POUND, "time_2_mp": 5 * POUND, "payment_mp": 20 * POUND}
 TARIFF = Tariff.flat(price_mp_per_kwh=31_337, standing_charge_mp=45_678)
 
 

@@ -28,12 +28,15 @@ def test_form_join_and_talk_both_ways() -> None:
         han = Han()
         hub = await han.hub()
         esme = await han.joined(hub, ESME)
-        assert hub.network is not None and esme.network is not None
-        assert esme.network.pan_id == hub.network.pan_id and esme.network.trust_centre == HUB
+        assert hub.network is not None
+        assert esme.network is not None
+        assert esme.network.pan_id == hub.network.pan_id
+        assert esme.network.trust_centre == HUB
         assert esme.network.parent_short == 0
         (device,) = han.ear(hub).joined
         assert (device.eui64, device.short_address) == (ESME, esme.network.short_address)
-        assert not device.is_rejoin and not device.is_sleepy
+        assert not device.is_rejoin
+        assert not device.is_sleepy
         await hub.send(message(esme.network.short_address, b"down"))
         await esme.send(message(0, b"up"))
         (down,), (up,) = han.ear(esme).messages, han.ear(hub).messages
@@ -98,7 +101,8 @@ def test_a_wrong_install_code_gets_no_network_key() -> None:
         await hub.permit_join(254)
         with pytest.raises(NoAnswerError):
             await esme.join(LinkKey(partner=HUB, key=bytes(16), origin=KeyOrigin.INSTALL_CODE))
-        assert esme.network is None and not han.ear(hub).joined
+        assert esme.network is None
+        assert not han.ear(hub).joined
         await asyncio.sleep(30)
         assert hub.stack.nwk.find_child(ESME) is None  # given up: its place is free again
         await esme.join(LinkKey(partner=HUB, key=INSTALL_KEY, origin=KeyOrigin.INSTALL_CODE))
@@ -153,9 +157,11 @@ def test_a_partner_key_joins_two_devices() -> None:
         esme, ppmid = await han.joined(hub, ESME), await han.joined(hub, PPMID)
         key = await ppmid.request_partner_key(ESME)
         await asyncio.sleep(1)
-        assert key.origin is KeyOrigin.PARTNER and key.partner == ESME
+        assert key.origin is KeyOrigin.PARTNER
+        assert key.partner == ESME
         other = esme.link_key(PPMID)
-        assert other is not None and other.key == key.key
+        assert other is not None
+        assert other.key == key.key
         assert han.ear(esme).keys[-1].partner == PPMID
         assert (await ppmid.request_partner_key(ESME)).key == key.key
         await ppmid.send(message(await ppmid.find_short(ESME), b"top-up"))
@@ -256,7 +262,9 @@ def test_the_hub_restarts_and_nobody_notices() -> None:
         nvm = nvm.after_power_cut()
         hub = han.node(HUB, NodeRole.COORDINATOR, nvm)
         assert await hub.start() is True
-        assert hub.network is not None and esme.network is not None and gsme.network is not None
+        assert hub.network is not None
+        assert esme.network is not None
+        assert gsme.network is not None
         assert hub.network.pan_id == esme.network.pan_id
         await hub.send(message(esme.network.short_address, b"two"))
         after = (hub.stack.keys.nwk_out.value, hub.stack.keys.links[ESME].out.value)
@@ -328,7 +336,9 @@ def test_a_device_joins_through_a_router_and_moves_out_of_the_hubs_reach() -> No
         han.air.faults.cut(IHD, HUB)
         gsme = await han.joined(hub, GSME, SLEEPY)
         ihd = await han.joined(hub, IHD)
-        assert gsme.network is not None and ihd.network is not None and esme.network is not None
+        assert gsme.network is not None
+        assert ihd.network is not None
+        assert esme.network is not None
         assert gsme.network.parent_short == esme.network.short_address
         assert [device.eui64 for device in han.ear(hub).joined] == [ESME, GSME, IHD]
         assert han.ear(hub).joined[1].is_sleepy
@@ -380,8 +390,10 @@ def test_the_hub_removes_a_device(role: NodeRole) -> None:
         await hub.remove_device(GSME)
         await asyncio.sleep(2)
         assert han.ear(hub).left == [GSME]
-        assert han.ear(gsme).downs == ["removed"] and gsme.network is None
-        assert hub.link_key(GSME) is None and hub.stack.nwk.find_child(GSME) is None
+        assert han.ear(gsme).downs == ["removed"]
+        assert gsme.network is None
+        assert hub.link_key(GSME) is None
+        assert hub.stack.nwk.find_child(GSME) is None
         again = await han.joined(hub, IHD)
         assert again.network is not None
 
@@ -395,7 +407,8 @@ def test_a_device_leaves_and_joins_again() -> None:
         esme = await han.joined(hub, ESME)
         await esme.leave()
         await asyncio.sleep(1)
-        assert esme.network is None and han.ear(esme).downs == ["left"]
+        assert esme.network is None
+        assert han.ear(esme).downs == ["left"]
         assert han.ear(hub).left == [ESME]
         await hub.permit_join(254)
         await esme.join(LinkKey(partner=HUB, key=INSTALL_KEY, origin=KeyOrigin.INSTALL_CODE))
@@ -448,7 +461,9 @@ def test_the_device_object_answers() -> None:
     async def main() -> None:
         han = Han()
         hub = await han.hub()
-        endpoint = SimpleDescriptor(endpoint=1, profile_id=0x0109, device_id=0x0501, input_clusters=(0, 0x0702))
+        endpoint = SimpleDescriptor(
+            endpoint=1, profile_id=0x0109, device_id=0x0501, input_clusters=(0, 0x0702)
+        )
         esme = await han.joined(hub, ESME, endpoints=(endpoint,), manufacturer_code=0x1234)
         assert esme.network is not None
         short = esme.network.short_address
@@ -459,7 +474,8 @@ def test_the_device_object_answers() -> None:
         match = about + b"\x09\x01\x01\x02\x07\x00"
         assert await hub.ask_zdp(short, ZdpCluster.MATCH_DESC_REQ, match) == b"\0" + about + b"\x01\x01"
         node = await hub.ask_zdp(short, ZdpCluster.NODE_DESC_REQ, about)
-        assert node[3] & 7 == 1 and node[6:8] == b"\x34\x12"
+        assert node[3] & 7 == 1
+        assert node[6:8] == b"\x34\x12"
         assert (await hub.ask_zdp(short, ZdpCluster.MGMT_LQI_REQ, b"\0"))[0] == 0
         assert (await hub.ask_zdp(short, 0x0055, b"\0"))[:1] == b"\x84"
         await esme.send(message(BROADCAST_RX_ON, b"to all", is_secured=False))
