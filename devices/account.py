@@ -127,7 +127,7 @@ class _Cut(IntEnum):
 
 
 class Account:
-    """One meter's money. Times must not go back."""
+    """One meter's money. Times go back only where the meter's clock is set (`charged_us`)."""
 
     def __init__(
         self,
@@ -141,6 +141,7 @@ class Account:
         self.config = config
         self.mode = mode
         self.now_us = now_us
+        self.charged_us = now_us  # hours up to here are paid, also if the clock was set back since
         self.standing_charge_fine = standing_charge_fine
         self.balance_fine = fine(balance_mp)
         self.emergency_fine = 0  # left of what was taken
@@ -251,13 +252,18 @@ class Account:
         """
         self._charge(cost_fine)
         events: list[AccountEvent] = []
-        hour_us = self.now_us // HOUR_US * HOUR_US + HOUR_US
+        hour_us = max(self.now_us, self.charged_us) // HOUR_US * HOUR_US + HOUR_US
         while hour_us <= utc_us:
-            self.now_us = hour_us
+            self.now_us = self.charged_us = hour_us
             events += self._on_hour()
             hour_us += HOUR_US
         self.now_us = max(self.now_us, utc_us)
         return events + (self.settle() if settle else [])
+
+    def shift_timers(self, delta_us: int) -> None:
+        """The clock is about to be set: a grace that runs keeps its length."""
+        if self.grace_until_us > self.now_us:
+            self.grace_until_us += delta_us
 
     def headroom_fine(self) -> int | None:
         """How much may be charged before a threshold is met; None: no threshold is left to meet."""
@@ -436,11 +442,11 @@ class Account:
     def _cap_left(self, share_fine: int) -> int:
         if self.config.debt_rate_cap_mp is None:
             return share_fine
-        used = self.cap_used_fine if self.cap_week == self._week() else 0
+        used = self.cap_used_fine if self.cap_week >= self._week() else 0  # a week set back to goes on
         return max(0, fine(self.config.debt_rate_cap_mp) - used)
 
     def _use_cap(self, amount_fine: int) -> None:
-        if self.cap_week != self._week():
+        if self.cap_week < self._week():
             self.cap_week, self.cap_used_fine = self._week(), 0
         self.cap_used_fine += amount_fine
 
@@ -504,10 +510,11 @@ class Account:
         """Without the configuration, which has its own record."""
         return pack_state(
             "account",
-            1,
+            2,
             {
                 "mode": int(self.mode),
                 "now_us": self.now_us,
+                "charged_us": self.charged_us,
                 "standing": self.standing_charge_fine,
                 "balance": self.balance_fine,
                 "emergency": self.emergency_fine,
@@ -527,10 +534,12 @@ class Account:
     @classmethod
     def decode(cls, octets: bytes, *, config: PrepaymentConfig) -> Account:
         """Raises DecodeError."""
-        reader = StateReader(octets, kind="account", versions=(1,))
+        reader = StateReader(octets, kind="account", versions=(1, 2))
         account = cls(
             config=config, now_us=reader.whole("now_us"), mode=PaymentMode(reader.whole("mode", 0, 1))
         )
+        if reader.version > 1:
+            account.charged_us = reader.whole("charged_us")
         account.standing_charge_fine = reader.whole("standing")
         account.balance_fine = reader.whole("balance")
         account.emergency_lent_fine = reader.whole("lent", 0)

@@ -54,7 +54,7 @@ ACCOUNT_ATTRIBUTES: Final = (
     "current_month_cost_consumption_delivered",
 )
 SILENT_US: Final = 180 * SECOND_US
-"""Not heard from the electricity meter for this long, a display says so."""
+"""Silence that a display puts up with where it hears a report every half minute."""
 
 _PREPAYMENT_MODE: Final = 1 << 1
 
@@ -103,7 +103,9 @@ class FuelReadings:
 class DisplayModel:
     """The memory of one display."""
 
-    def __init__(self, *, is_ppmid: bool, has_gas: bool) -> None:
+    def __init__(self, *, is_ppmid: bool, has_gas: bool, silent_us: int = SILENT_US) -> None:
+        """`silent_us`: not heard from the electricity meter for this long, the display says so."""
+        self.silent_us = silent_us
         self.is_ppmid = is_ppmid
         self.has_gas = has_gas
         self.electricity = FuelReadings()
@@ -116,7 +118,7 @@ class DisplayModel:
 
     def view(self, *, utc_us: int) -> HomeView:
         heard = self.electricity.heard_utc_us
-        is_connected = heard is not None and utc_us - heard < SILENT_US
+        is_connected = heard is not None and utc_us - heard < self.silent_us
         local = local_uk(utc_us)
         return HomeView(
             time_text=f"{local:%a} {local.day} {local:%b %H:%M}" if heard is not None else "",

@@ -14,12 +14,13 @@ from smets1.devices.display import (
     ACCOUNT_ATTRIBUTES,
     GAS_METER_ATTRIBUTES,
     METER_ATTRIBUTES,
+    SILENT_US,
     DisplayModel,
 )
-from smets1.errors import LostError, NoAnswerError, RefusedError, SecurityError
+from smets1.errors import NoAnswerError
 from smets1.eui64 import Eui64
 from smets1.firmware.civil import from_zigbee_s
-from smets1.firmware.device import ENDPOINT, Board, Device, Factory
+from smets1.firmware.device import ENDPOINT, TROUBLE, Board, Device, Factory
 from smets1.firmware.zcl.fields import Values
 from smets1.firmware.zcl.server import CommandContext
 from smets1.hardware.radio import COORDINATOR
@@ -63,7 +64,9 @@ class DisplayDevice(Device):
     ) -> None:
         """`esme`: the electricity meter to follow; `has_gas`: whether to read the mirror."""
         super().__init__(factory, board)
-        self.model = DisplayModel(is_ppmid=is_ppmid, has_gas=has_gas)
+        silent_us = max(SILENT_US, _SILENT_REPORTS * report_interval_us)
+        self.model = DisplayModel(is_ppmid=is_ppmid, has_gas=has_gas, silent_us=silent_us)
+        self._doubts_key = False  # the meter may lack its half of our partner key
         self._esme = esme
         self._has_gas = has_gas
         self._report_interval_us = report_interval_us
@@ -94,15 +97,19 @@ class DisplayDevice(Device):
                 await self._read_electricity(meter)
                 await self._ask_for_reports(meter)
                 await self._watch()
-            except (NoAnswerError, RefusedError, SecurityError, LostError) as error:
+            except TROUBLE as error:
                 self.log.info("electricity meter: %s", error)
+                self._doubts_key = isinstance(error, NoAnswerError)
                 await asyncio.sleep(_RETRY_S * (1 + self.rng.random()))
 
     async def _meet(self, eui64: Eui64) -> int:
         """The short address of a device with which a link key is shared from now on."""
         short_address = await self.port.find_short(eui64)
-        if self.port.link_key(eui64) is None:
+        key = self.port.link_key(eui64)
+        if key is None or self._doubts_key:
+            # Nobody acknowledges a Transport-Key: the trust centre's to the meter may have been lost.
             await self.port.request_partner_key(eui64)
+            self._doubts_key = False
         return short_address
 
     async def _read_electricity(self, meter: int) -> None:
@@ -142,7 +149,7 @@ class DisplayDevice(Device):
         while True:
             try:
                 await self.read_gas()
-            except (NoAnswerError, RefusedError, SecurityError, LostError) as error:
+            except TROUBLE as error:
                 self.log.info("gas mirror: %s", error)
             await asyncio.sleep(_GAS_EVERY_US / 1e6)
 
@@ -154,3 +161,7 @@ class DisplayDevice(Device):
         read_s = values.get("reading_snapshot_time")
         if read_s is not None:  # else the mirror has nothing from the meter yet
             self.model.gas.take(values, utc_us=from_zigbee_s(read_s))
+            price = await self.app.request(
+                COORDINATOR, MIRROR_ENDPOINT, "price", "get_current_price", command_options=0
+            )
+            self.model.gas.price_mp_per_kwh = int(price["price"])

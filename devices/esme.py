@@ -11,6 +11,7 @@ from smets1.devices.meter import ElectricityMeterCore
 from smets1.devices.meter_device import MeterDevice
 from smets1.devices.tokens import TopUpDesk
 from smets1.firmware.device import ENDPOINT, Board, Factory
+from smets1.firmware.tunnel_service import TunnelClient
 from smets1.firmware.wire import WireEnd
 from smets1.firmware.zcl.clusters.smets1 import AUTHORISATION
 from smets1.firmware.zcl.frame import command_frame
@@ -36,6 +37,7 @@ class Esme(MeterDevice):
         ribbon: WireEnd,
     ) -> None:
         super().__init__(factory, board, meter=meter, desk=desk, sua_key=sua_key)
+        self.tunnels = TunnelClient(self.app, on_data=lambda _tunnel_id, _data: None)
         self._ribbon = ribbon
         ribbon.handler = self._on_ribbon
 
@@ -58,3 +60,7 @@ class Esme(MeterDevice):
     async def close(self) -> None:
         self._ribbon.handler = None
         await super().close()
+
+    def power_off(self) -> None:
+        self._ribbon.handler = None
+        super().power_off()

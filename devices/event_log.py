@@ -63,8 +63,12 @@ class AlertCode(IntEnum):
     COMMISSIONED = 0x8F69
     CREDENTIALS_UPDATED = 0x8F70
     FIRMWARE_VERIFIED = 0x8F72
-    PHYSICAL_ACCESS_FIRST = 0x8F73  # 0x8F73 to 0x8F78
-    PHYSICAL_ACCESS_LAST = 0x8F78
+    BATTERY_COVER_REMOVED = 0x8F73  # which of 0x8F73 to 0x8F78 is which: our reading
+    METER_COVER_REMOVED = 0x8F74
+    STRONG_MAGNETIC_FIELD = 0x8F75
+    TERMINAL_COVER_REMOVED = 0x8F76
+    SECOND_TERMINAL_COVER_REMOVED = 0x8F77
+    OTHER_PHYSICAL_ACCESS = 0x8F78
     DISABLEMENT_SUSPENDED = 0x8F83
 
 
@@ -81,8 +85,12 @@ SECURITY_CODES: Final = frozenset(
         AlertCode.FIRMWARE_VERIFIED,
         AlertCode.CREDENTIALS_UPDATED,
         AlertCode.DISABLED_AND_LOCKED,
-        AlertCode.PHYSICAL_ACCESS_FIRST,
-        AlertCode.PHYSICAL_ACCESS_LAST,
+        AlertCode.BATTERY_COVER_REMOVED,
+        AlertCode.METER_COVER_REMOVED,
+        AlertCode.STRONG_MAGNETIC_FIELD,
+        AlertCode.TERMINAL_COVER_REMOVED,
+        AlertCode.SECOND_TERMINAL_COVER_REMOVED,
+        AlertCode.OTHER_PHYSICAL_ACCESS,
     }
 )
 """What goes to the security log; all else goes to the event log."""
@@ -107,10 +115,10 @@ class EventLog:
         (self.security if code in SECURITY_CODES else self.events).append(entry)
         return entry
 
-    def clear_events(self, *, utc_us: int) -> None:
+    def clear_events(self, *, utc_us: int) -> LogEntry:
         """SRV 3.3: the event log alone; that it was done goes to the security log."""
         self.events.clear()
-        self.record(AlertCode.EVENT_LOG_CLEARED, utc_us=utc_us)
+        return self.record(AlertCode.EVENT_LOG_CLEARED, utc_us=utc_us)
 
     def encode(self) -> bytes:
         return pack_state(

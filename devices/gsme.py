@@ -18,12 +18,13 @@ from smets1.devices.meter import GasMeterCore
 from smets1.devices.meter_device import MeterDevice
 from smets1.devices.supply import SupplyState
 from smets1.devices.tokens import TopUpDesk
-from smets1.errors import NoAnswerError, RefusedError, SecurityError
-from smets1.firmware.device import ENDPOINT, Board, Factory
-from smets1.firmware.zcl.clusters.metering import METERING, NotificationScheme
+from smets1.errors import DecodeError, NoAnswerError, RefusedError
+from smets1.firmware.device import ENDPOINT, TROUBLE, Board, Factory
+from smets1.firmware.zcl.clusters.metering import METERING, NotificationFlags, NotificationScheme
 from smets1.firmware.zcl.fields import Values
+from smets1.firmware.zcl.frame import ZclHeader
 from smets1.firmware.zcl.server import Answer, CommandContext
-from smets1.firmware.zcl.status import Side, Status
+from smets1.firmware.zcl.status import FrameType, GeneralCommand, Side, Status
 from smets1.hardware.radio import COORDINATOR, ApsIndication
 
 __all__ = ["FAST_POLL_US", "WAKE_US", "Gsme"]
@@ -32,7 +33,7 @@ WAKE_US: Final = 1_800_000_000
 FAST_POLL_US: Final = 500_000
 _IDLE_S: Final = 4.0
 """Awake with flags set, this long without a command ends the waking."""
-_LONGEST_AWAKE_S: Final = 120.0
+_LONGEST_AWAKE_US: Final = 120_000_000
 _MIRROR_KEY: Final = "gsme/mirror"
 _NO_MIRROR: Final = 0xFFFF
 
@@ -84,11 +85,12 @@ class Gsme(MeterDevice):
         self._wake_us = wake_us
         self._flags = 0
         self._flags_came = asyncio.Event()
-        self._heard_us = 0  # scheduler time of the last command from the hub
+        self._command_count = 0  # what the hub has asked, answers to reports apart
         self._pushes: list[KeyConfirmation] = []
         stored = self.nvm.get(_MIRROR_KEY)
         self.mirror_endpoint: int | None = stored[0] if stored else None
         self.clusters.metering.handle("mirror_report_attribute_response", self._on_mirror_response)
+        self.clusters.metering.handle("mirror_removed", self._on_mirror_removed)
         self._report_due = asyncio.Event()
 
     async def _get_keyed(self) -> bool:
@@ -102,7 +104,7 @@ class Gsme(MeterDevice):
         while True:
             try:
                 await self._wake()
-            except (NoAnswerError, RefusedError, SecurityError) as error:
+            except TROUBLE as error:
                 self.log.info("nothing from the mirror: %s", error)
                 if isinstance(error, RefusedError):
                     self.mirror_endpoint = None  # the hub does not know the mirror any more
@@ -111,30 +113,36 @@ class Gsme(MeterDevice):
 
     async def _sleep(self) -> None:
         """Until the next waking; a person's key press at the meter wakes it early."""
-        self._report_due.clear()
         try:
             async with asyncio.timeout(self._wake_us / 1e6):
                 await self._report_due.wait()
         except TimeoutError:
             return
+        self._report_due.clear()
 
     async def _wake(self) -> None:
         self.port.set_poll_interval(FAST_POLL_US)
+        if self.upkeep is not None:
+            await self.upkeep.on_wake()
         if self.mirror_endpoint is None:
             await self._request_mirror()
-        await self._report()
-        await self._send_pushes()
-        began_us = self.scheduler.now_us()
-        has_obeyed = False
-        while self._flags and self.scheduler.now_us() - began_us < _LONGEST_AWAKE_S * 1e6:
-            before_us = self._heard_us
-            await asyncio.sleep(_IDLE_S)
-            if self._heard_us == before_us:
-                break
-            has_obeyed = True
-        if has_obeyed:  # what a command has changed is in the mirror before the meter sleeps
+        until_us = self.scheduler.now_us() + _LONGEST_AWAKE_US
+        while True:
+            before = self._command_count  # a waiting command may overtake the answer to the report
             await self._report()
             await self._send_pushes()
+            if self._flags:
+                await self._listen(until_us)
+            # What a command has changed is in the mirror before the meter sleeps; the hub may have more.
+            if self._command_count == before or self.scheduler.now_us() >= until_us:
+                return
+
+    async def _listen(self, until_us: int) -> None:
+        """Stay while commands keep coming."""
+        before = -1
+        while before != self._command_count and self.scheduler.now_us() < until_us:
+            before = self._command_count
+            await asyncio.sleep(_IDLE_S)
 
     async def _request_mirror(self) -> None:
         answer = await self.app.request(COORDINATOR, ENDPOINT, METERING, "request_mirror", sender=Side.SERVER)
@@ -156,6 +164,23 @@ class Gsme(MeterDevice):
             notification_scheme=NotificationScheme.PREDEFINED_NOTIFICATION_SCHEME_A,
         )
 
+    async def remove_mirror(self) -> None:
+        """Ask the hub to take the mirror away. Raises NoAnswerError, RefusedError."""
+        await self.app.request(COORDINATOR, ENDPOINT, METERING, "remove_mirror", sender=Side.SERVER)
+        self._forget_mirror()
+
+    def _on_mirror_removed(self, fields: Values, context: CommandContext) -> Answer:
+        if context.source != COORDINATOR:
+            return Status.NOT_AUTHORIZED
+        if fields["endpoint_id"] == self.mirror_endpoint:
+            self._forget_mirror()
+        return Status.SUCCESS
+
+    def _forget_mirror(self) -> None:
+        self.mirror_endpoint = None
+        self.nvm.delete(_MIRROR_KEY)
+        self.nvm.commit()
+
     async def _report(self) -> None:
         """Everything the mirror keeps, then its answer with the flags. Raises NoAnswerError."""
         endpoint = self.mirror_endpoint
@@ -164,23 +189,36 @@ class Gsme(MeterDevice):
         self.save()
         self.nvm.commit()
         self._flags_came.clear()
+        price = self.clusters.current_price()
+        self.app.command(COORDINATOR, endpoint, "price", "publish_price", sender=Side.SERVER, **price)
         await self.app.send_report(COORDINATOR, endpoint, self.clusters.prepayment, _ACCOUNT_REPORT)
         await self.app.send_report(COORDINATOR, endpoint, self.clusters.metering, _METER_REPORT)
         try:
             async with asyncio.timeout(_IDLE_S):
                 await self._flags_came.wait()
         except TimeoutError:
+            self.mirror_endpoint = None  # a hub that has taken over knows of none; asking again is safe
             raise NoAnswerError("mirror report", 1, int(_IDLE_S * 1e6)) from None
 
     def _on_mirror_response(self, fields: Values, context: CommandContext) -> Answer:
         flags = fields["notification_flags"]
+        self._command_count -= 1
         self._flags = int(flags[0]) if flags else 0
         self._flags_came.set()
+        if self._flags & NotificationFlags.NEW_OTA_FIRMWARE and self.upkeep is not None:
+            self.upkeep.ota.poke()
         return Status.SUCCESS
 
     def on_message(self, indication: ApsIndication) -> None:
-        self._heard_us = self.scheduler.now_us()
+        if _is_command(indication.payload):
+            self._command_count += 1
         super().on_message(indication)
+
+    def is_from_head_end(self, context: CommandContext) -> bool:
+        """The hub passes the head end's on from its own endpoint, a display's from the mirror's."""
+        return super().is_from_head_end(context) and (
+            context.source is None or context.source_endpoint != self.mirror_endpoint
+        )
 
     # --- status push ----------------------------------------------------------------------------------
 
@@ -212,3 +250,14 @@ class Gsme(MeterDevice):
         self.nvm.commit()
         self._report_due.set()
         return self.meter.supply.state is SupplyState.ON
+
+
+def _is_command(octets: bytes) -> bool:
+    """Whether a frame off the air asks something of the meter's servers, and is no mere acknowledgement."""
+    try:
+        header, _ = ZclHeader.decode(octets)
+    except DecodeError:
+        return False
+    is_general = header.frame_type is FrameType.GLOBAL
+    is_acknowledgement = is_general and header.command_id == GeneralCommand.DEFAULT_RESPONSE
+    return header.sender is Side.CLIENT and not is_acknowledgement

@@ -116,7 +116,8 @@ class KeypadEntry:
                 screens.append(_Screen(lines=(REFUSALS[result.refusal].text,), until_us=at_us))
                 continue
             self.refused_in_a_row = 0
-            for text in (format_money(result.amount_mp), "Added") * ACCEPTED_TURNS:
+            shown = format_money(result.amount_mp), "Added"
+            for text in (shown if result.special is None else ("Accepted",)) * ACCEPTED_TURNS:
                 at_us += ACCEPTED_US
                 screens.append(_Screen(lines=(text,), until_us=at_us))
         self.state, self._screens = KeypadState.SHOWING, screens

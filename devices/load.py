@@ -25,6 +25,7 @@ __all__ = [
     "GasConversion",
     "GasFlow",
     "Load",
+    "RatioLoad",
     "RepeatedLoad",
     "ShiftedLoad",
     "SumLoad",
@@ -155,6 +156,20 @@ class SumLoad:
 
     def power_mw(self, utc_us: int) -> int:
         return sum(load.power_mw(utc_us) for load in self.loads)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RatioLoad:
+    """A fixed share of another load: reactive energy at a power factor, say."""
+
+    load: Load
+    permille: int
+
+    def energy_uwh(self, utc_us: int) -> int:
+        return self.load.energy_uwh(utc_us) * self.permille // 1000
+
+    def power_mw(self, utc_us: int) -> int:
+        return self.load.power_mw(utc_us) * self.permille // 1000
 
 
 class ApplianceLoad:

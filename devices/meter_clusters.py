@@ -89,16 +89,17 @@ class MeterClusters:
     def _bind_registers(self) -> None:
         is_gas = isinstance(self.meter, GasMeterCore)
         cluster = self.metering
+        units, kinds = metering.UnitOfMeasure, metering.DeviceType
         cluster.update(
-            unit_of_measure=metering.UnitOfMeasure.CUBIC_METRES if is_gas else metering.UnitOfMeasure.KILOWATT_HOURS,
+            unit_of_measure=units.CUBIC_METRES if is_gas else units.KILOWATT_HOURS,
             multiplier=1,
             divisor=1000,
             summation_formatting=_FORMATTING,
             demand_formatting=_FORMATTING,
             historical_consumption_formatting=_FORMATTING,
-            metering_device_type=metering.DeviceType.GAS_METERING if is_gas else metering.DeviceType.ELECTRIC_METERING,
+            metering_device_type=kinds.GAS_METERING if is_gas else kinds.ELECTRIC_METERING,
             status=0,
-        )  # fmt: skip
+        )
         cluster.bind("current_summation_delivered", lambda: self._present().reading)
         cluster.bind("reading_snapshot_time", lambda: zigbee_s(self._civil.utc_us()))
         cluster.bind("supply_status", lambda: int(self._present().supply.state))
@@ -175,25 +176,28 @@ class MeterClusters:
         return cost
 
     def _get_current_price(self, fields: Values, context: CommandContext) -> Answer:
-        """Price in 1/1000 pence a kWh: currency units of 10^-5 pounds."""
+        return reply("publish_price", **self.current_price())
+
+    def current_price(self) -> Values:
+        """Fields of PublishPrice. Price in 1/1000 pence a kWh: currency units of 10^-5 pounds."""
         now_s = zigbee_s(self._civil.utc_us())
-        return reply(
-            "publish_price",
-            provider_id=self.desk.originator & 0xFFFFFFFF,
-            rate_label=b"",
-            issuer_event_id=now_s,
-            current_time=now_s,
-            unit_of_measure=metering.UnitOfMeasure.KILOWATT_HOURS,
-            currency=_STERLING,
-            price_trailing_digit_and_price_tier=0x50 | (self.meter.tou + 1 if self.meter.tariff.tou_count > 1 else 0),
-            number_of_price_tiers_and_register_tier=0,
-            start_time=0,
-            duration_in_minutes=0xFFFF,
-            price=self._present().price_mp_per_kwh,
-            price_ratio=0xFF,
-            generation_price=0xFFFFFFFF,
-            generation_price_ratio=0xFF,
-        )  # fmt: skip
+        tier = self.meter.tou + 1 if self.meter.tariff.tou_count > 1 else 0
+        return {
+            "provider_id": self.desk.originator & 0xFFFFFFFF,
+            "rate_label": b"",
+            "issuer_event_id": now_s,
+            "current_time": now_s,
+            "unit_of_measure": metering.UnitOfMeasure.KILOWATT_HOURS,
+            "currency": _STERLING,
+            "price_trailing_digit_and_price_tier": 0x50 | tier,
+            "number_of_price_tiers_and_register_tier": 0,
+            "start_time": 0,
+            "duration_in_minutes": 0xFFFF,
+            "price": self._present().price_mp_per_kwh,
+            "price_ratio": 0xFF,
+            "generation_price": 0xFFFFFFFF,
+            "generation_price_ratio": 0xFF,
+        }
 
     # --- commands ---------------------------------------------------------------------------------
 

@@ -20,8 +20,8 @@ from smets1.devices.event_log import AlertCode, LogEntry
 from smets1.devices.meter import MeterCore
 from smets1.devices.meter_clusters import MeterClusters
 from smets1.devices.tokens import TopUpDesk
-from smets1.errors import DecodeError, MisuseError, RefusedError, SecurityError
-from smets1.firmware.device import ENDPOINT, Board, Device, Factory
+from smets1.errors import DecodeError, RefusedError, SecurityError
+from smets1.firmware.device import ENDPOINT, TROUBLE, Board, Device, Factory
 from smets1.firmware.zcl.clusters.smets1 import CriticalStatus
 from smets1.firmware.zcl.fields import Values
 from smets1.firmware.zcl.server import Answer, ClusterInstance, CommandContext, Via, reply
@@ -34,12 +34,15 @@ __all__ = ["PUSH_PAUSE_S", "MeterDevice"]
 PUSH_PAUSE_S: Final = 900
 """How long after an unacknowledged status push the device tries again."""
 
+# Side and number together name a command: GetCurrentPrice and PublishPrice are both 0x00.
 _CRITICAL_COMMANDS: Final = frozenset(
-    (row.cluster_id, row.command_id) for row in CRITICAL if row.frame_type is FrameType.CLUSTER
+    (row.cluster_id, row.sender, row.command_id) for row in CRITICAL if row.frame_type is FrameType.CLUSTER
 )
 _CRITICAL_WRITES: Final = frozenset(
     row.cluster_id for row in CRITICAL if row.frame_type is FrameType.GLOBAL
 )  # fmt: skip
+_LOCAL_COMMANDS: Final = frozenset({"local_change_supply"})
+"""What only a person in the home may ask for; from the head end it would enable supply without a SUA."""
 
 
 class MeterDevice(Device):
@@ -80,15 +83,22 @@ class MeterDevice(Device):
         if self.authorisation.is_push_due:
             self._push_wanted.set()
         super().start()
-        self.spawn(self._push_status())
+        self.spawn(self.persevere(self._push_status))
 
     async def close(self) -> None:
         self.meter.advance(self.civil.utc_us())
         self.save()
+        self._stop_timer()
+        await super().close()
+
+    def power_off(self) -> None:
+        self._stop_timer()
+        super().power_off()
+
+    def _stop_timer(self) -> None:
         self._is_closing = True
         if self._timer is not None:
             self._timer.cancel()
-        await super().close()
 
     def save(self) -> None:
         """Put the whole state to NVM; the commit is made before anything is answered."""
@@ -116,6 +126,9 @@ class MeterDevice(Device):
         self._on_change()
         self.nvm.commit()
 
+    def on_clock_set(self) -> None:
+        self._on_timer()
+
     def _take_events(self) -> None:
         events = self.meter.take_events()
         if events:
@@ -141,10 +154,10 @@ class MeterDevice(Device):
         return context.via in (Via.WIRE, Via.WAN) or context.source == COORDINATOR
 
     def _guard(self, instance: ClusterInstance, what: str, context: CommandContext) -> None:
-        """Raises RefusedError for a critical command that comes bare from the hub."""
+        """Raises RefusedError for a critical or local command that comes bare from the hub."""
         if context.via is Via.SUA or not self.is_from_head_end(context):
             return
-        if self._is_critical(instance, what):
+        if what in _LOCAL_COMMANDS or self._is_critical(instance, what):
             self.meter.note(
                 AlertCode.NO_AUTHORITY, utc_us=self.civil.utc_us(), detail=f"{instance.cluster.name} {what}"
             )
@@ -156,7 +169,8 @@ class MeterDevice(Device):
         if what.startswith("write "):
             return cluster.cluster_id in _CRITICAL_WRITES
         sender = Side.CLIENT if instance.side is Side.SERVER else Side.SERVER
-        return (cluster.cluster_id, cluster.command(what, sender).command_id) in _CRITICAL_COMMANDS
+        command_id = cluster.command(what, sender).command_id
+        return (cluster.cluster_id, sender, command_id) in _CRITICAL_COMMANDS
 
     def _on_critical_instruction(self, fields: Values, context: CommandContext) -> Answer:
         counter, cluster_id, frame = fields["counter"], fields["cluster"], bytes(fields["frame"])
@@ -202,9 +216,7 @@ class MeterDevice(Device):
             while self.authorisation.is_push_due:
                 try:
                     await self.push(self.authorisation.confirmation())
-                except MisuseError:
-                    raise
-                except Exception as error:  # any failure of the way there: try again later
+                except TROUBLE as error:
                     self.log.info("status push: %s", error)
                 await asyncio.sleep(PUSH_PAUSE_S)
             self._push_wanted.clear()

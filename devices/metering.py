@@ -5,8 +5,7 @@ down to Wh and litres. Profile log: half hours in UTC, 395 days, kept in chunks 
 that NVM writes a day and not a year. Daily read log: 14 UTC midnights. The displays' today, this
 week (from Monday) and this month follow the UK's local days.
 
-Room is kept for what comes with later functions: export, reactive energy, TOU and block registers
-have their fields here already and count where somebody feeds them.
+Export and reactive energy have their fields here and are counted by `electricity_meter.py`.
 
 Source: SMETS1 5.7 (operational data), facts/mission.md section 7 (14 daily entries), Liberty 100.
 """
@@ -81,7 +80,7 @@ class Registers:
 
     def roll_block_period(self, tariff: Tariff, *, utc_us: int) -> None:
         index = tariff.block_period.index(utc_us)
-        if index != self.block_period_index:
+        if index > self.block_period_index:  # a period that the clock was set back into goes on
             self.counters_uwh = [0] * len(self.counters_uwh)
             self.block_period_index = index
 
@@ -136,7 +135,10 @@ class ProfileLog:
         day, into_us = divmod(end_utc_us - HALF_HOUR_US, DAY_US)
         if day not in self._days:
             self._days[day] = array("I", [_NOT_KNOWN] * _SLOTS)
-        self._days[day][into_us // HALF_HOUR_US] = amount
+        slot = into_us // HALF_HOUR_US
+        before = self._days[day][slot]
+        # Lived twice, since the clock was set back: both stand here, so the log adds up to the register.
+        self._days[day][slot] = amount if before == _NOT_KNOWN else before + amount
         self._changed.add(day)
         self._days.pop(day - PROFILE_DAYS, None)
 
@@ -155,6 +157,10 @@ class ProfileLog:
     def days(self) -> list[int]:
         """The UTC days that are held, ascending."""
         return sorted(self._days)
+
+    def clear(self) -> None:
+        self._days.clear()
+        self._changed.clear()
 
     def take_changed(self) -> list[tuple[int, bytes | None]]:
         """Chunks to write to NVM since the last call, by UTC day; None: fell out."""
@@ -188,6 +194,12 @@ class DailyReadLog:
 
     def __init__(self) -> None:
         self.entries: deque[DailyRead] = deque(maxlen=DAILY_ENTRIES)
+
+    def record(self, entry: DailyRead) -> None:
+        """A midnight lived again after the clock was set back stands once, as it was last."""
+        kept = [e for e in self.entries if e.utc_us != entry.utc_us]
+        self.entries.clear()
+        self.entries.extend(sorted([*kept, entry], key=lambda e: e.utc_us))
 
     def encode(self) -> bytes:
         rows = [(e.utc_us, e.quantity, e.cost_fine, e.balance_fine) for e in self.entries]
@@ -251,6 +263,13 @@ class PeriodMarks:
                 is_next = index == self._index[period] + 1
                 self._before[period] = _minus(now, self._start[period]) if is_next else _NOTHING
                 self._index[period], self._start[period] = index, now
+
+    def on_clock_set(self, registers: Registers, *, utc_us: int) -> None:
+        """Set back to an earlier day: spans that have not begun yet begin here."""
+        day, now = local_day(utc_us), _total(registers)
+        for period in Period:
+            if period.index(day) < self._index[period]:
+                self._index[period], self._start[period] = period.index(day), now
 
     def use(self, period: Period, registers: Registers) -> PeriodUse:
         """So far in the span that runs."""

@@ -107,6 +107,8 @@ class Ppmid(DisplayDevice):
 
     async def _command(self, fuel: Fuel, cluster: str, command: str, **fields: Any) -> dict[str, Any]:
         if fuel == "gas":
+            if not self.model.has_gas:
+                raise MisuseError("this home has no gas meter")
             return dict(
                 await self.app.request(
                     COORDINATOR, MIRROR_ENDPOINT, cluster, command, timeout_us=_GAS_TIMEOUT_US, **fields

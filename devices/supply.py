@@ -117,6 +117,13 @@ class SupplyMachine:
         self.confirm_until_us = None
         return SupplyOutcome.DONE
 
+    def shift(self, delta_us: int) -> None:
+        """The clock is set: what runs keeps its length."""
+        if self.confirm_until_us is not None:
+            self.confirm_until_us += delta_us
+        if self.overload_until_us is not None:
+            self.overload_until_us += delta_us
+
     def next_timer_us(self) -> int | None:
         return self.overload_until_us
 

@@ -1,6 +1,7 @@
 """Top-up tokens as a meter takes them: judged, credited exactly once, refused with a reason.
 
-The order in which a token is judged: payment mode; is it a token (20 digits, check digit, range); its
+The order in which a token is judged: a supply or engineering code (special_codes.py) goes its own way;
+payment mode; is it a token (20 digits, check digit, range); its
 authenticity; its counter (used before?); then the limits of the account. The first reason found is
 the one that is shown, answered and logged. A refusal changes no money and uses up no counter, so a
 token refused as "Account High" works later.
@@ -24,8 +25,9 @@ from typing import Final
 from smets1.devices.account import CreditRefusal
 from smets1.devices.event_log import AlertCode
 from smets1.devices.meter import MeterCore
+from smets1.devices.special_codes import Engineering, SpecialCode, special_code
 from smets1.devices.state import StateReader, pack_state
-from smets1.devices.supply import SupplyState
+from smets1.devices.supply import OffReason, SupplyState
 from smets1.errors import DecodeError
 from smets1.eui64 import Eui64
 from smets1.firmware.nvm import Nvm
@@ -131,6 +133,7 @@ class TopUpResult:
     amount_mp: int  # credited; 0 where refused
     balance_mp: int  # the meter's balance now
     refusal: Refusal | None = None
+    special: SpecialCode | None = None  # an accepted code that is no vend; joining and keypad are the shell's
 
     @property
     def is_accepted(self) -> bool:
@@ -200,8 +203,6 @@ class TopUpDesk:
         """
         meter.advance(utc_us)
         digits = "".join(character for character in text if character.isdecimal())[:60]
-        if not meter.account.is_prepayment:
-            return self.refuse(meter, Refusal.NOT_PREPAYMENT, digits=digits, source=source, utc_us=utc_us)
         check = verify(
             text,
             key=self._key,
@@ -210,6 +211,11 @@ class TopUpDesk:
             cache=self.cache,
             counter=counter,
         )
+        special = special_code(check)
+        if special is not None and check.counter is not None:
+            return self._obey(meter, special, check.counter, source=source)
+        if not meter.account.is_prepayment:
+            return self.refuse(meter, Refusal.NOT_PREPAYMENT, digits=digits, source=source, utc_us=utc_us)
         if check.reasons:
             refusal = _BY_TOKEN[check.reasons[0]]
             return self.refuse(meter, refusal, digits=digits, source=source, utc_us=utc_us)
@@ -221,6 +227,30 @@ class TopUpDesk:
         self.accepted_count += 1
         self.vends.append(Vend(utc_us=utc_us, amount_mp=check.amount_mp, digits=digits))
         return self._credit(meter, check.amount_mp, source=source, utc_us=utc_us)
+
+    def _obey(
+        self, meter: MeterCore, special: SpecialCode, counter: int, *, source: OriginatingDevice
+    ) -> TopUpResult:
+        """A supply or engineering code, in either payment mode. Its counter is used up like a vend's."""
+        self.cache = self.cache.accept(counter)
+        self.accepted_count += 1
+        now_us = meter.now_us
+        if special.supply_is_ready is not None:
+            if special.supply_is_ready:
+                meter.arm_supply(utc_us=now_us)
+            else:
+                meter.disable_supply(utc_us=now_us, reason=OffReason.SUPPLY_CODE)
+        elif special.engineering is Engineering.CLEAR_EVENT_LOG:
+            meter.clear_event_log(utc_us=now_us)
+        elif special.engineering is Engineering.CLEAR_TAMPER:
+            meter.clear_tamper(utc_us=now_us)
+        return TopUpResult(
+            result=ResultType.ACCEPTED,
+            source=source,
+            amount_mp=0,
+            balance_mp=meter.account.balance_mp,
+            special=special,
+        )
 
     def _credit(
         self, meter: MeterCore, amount_mp: int, *, source: OriginatingDevice, utc_us: int

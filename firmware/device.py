@@ -20,11 +20,21 @@ from logging import LoggerAdapter, getLogger
 from random import Random
 from typing import Any, Final
 
-from smets1.errors import EmulatorError, LostError, NoAnswerError, RefusedError, SecurityError
+from smets1.errors import (
+    DecodeError,
+    EmulatorError,
+    LostError,
+    NoAnswerError,
+    RefusedError,
+    SecurityError,
+)
 from smets1.eui64 import Eui64, format_eui64
 from smets1.firmware.civil import CivilClock
 from smets1.firmware.crypto.cbke import DeviceIdentity
+from smets1.firmware.images import ImageSlots
 from smets1.firmware.nvm import Nvm
+from smets1.firmware.ota.client import OtaIdentity
+from smets1.firmware.upkeep import Upkeep
 from smets1.firmware.zcl.application import ZclApplication
 from smets1.firmware.zcl.key_establishment import (
     KeyEstablished,
@@ -45,14 +55,18 @@ from smets1.hardware.radio import (
     NodeRole,
 )
 
-__all__ = ["ENDPOINT", "Board", "Device", "DeviceLogger", "Factory"]
+__all__ = ["ENDPOINT", "TROUBLE", "Board", "Device", "DeviceLogger", "Factory"]
 
 ENDPOINT: Final = 1
+TROUBLE: Final = (DecodeError, LostError, NoAnswerError, RefusedError, SecurityError)
+"""What a peer, the air or storage may do to a device: it notes it and tries again later."""
+
 _IMMEDIATE_JOINS: Final = 3
 _JOIN_PAUSES_S: Final = (10, 30, 60, 300, 900, 1800, 3600)
 _CBKE_FAILURES: Final = 10
 _CBKE_PAUSE_S: Final = 900
 _CBKE_RETRY_S: Final = 5
+_TROUBLE_PAUSE_S: Final = 30
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +80,14 @@ class Factory:
     device_type: int  # GBCS device type
     install_key: bytes = field(repr=False)  # link key of the install code, 16 octets
     identity: DeviceIdentity = field(repr=False)  # certificate and private key for CBKE
+
+    @property
+    def manufacturer_code(self) -> int:
+        """For OTA files: the manufacturer as 4 hex digits; a name has no code."""
+        try:
+            return int(self.manufacturer, 16) & 0xFFFF
+        except ValueError:
+            return 0xFFFF
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,10 +138,15 @@ class Device:
         self.on_key: Callable[[LinkKey], None] = lambda _key: None
         """For whoever writes key files of test runs."""
         self.on_network: Callable[[NetworkInfo], None] = lambda _info: None
+        self._is_closed = False
         self._outbox: list[ApsMessage] = []
         self._tasks: dict[asyncio.Task[Any], None] = {}  # a set that keeps its order
         self._network_lost = asyncio.Event()
+        self._is_off = False  # a network is known, and lost for now
+        self._network_moved = asyncio.Event()
         self._add_common_clusters()
+        self.images = ImageSlots(board.nvm, factory.firmware_version)
+        self.upkeep = None if board.port.role is NodeRole.COORDINATOR else self._make_upkeep()
         board.port.attach(self)
 
     @property
@@ -133,18 +160,30 @@ class Device:
 
     def start(self) -> None:
         """Power up, in the running event loop."""
-        self.spawn(self._live())
+        self.spawn(self.persevere(self._live))
+        if self.upkeep is not None:
+            self.spawn(self.upkeep.watch_trial())
 
     async def close(self) -> None:
         """Power down in good order: commit, then stop everything."""
+        self._is_closed = True
         self.nvm.commit()
-        self.app.close()
         tasks = list(self._tasks)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        self.app.close()  # after its users: none of them is to take it for a failure
         self.key_service.close()
         await self.port.close()
+
+    def power_off(self) -> None:
+        """Like pulling the plug: nothing is committed, nobody on the air is told."""
+        self._is_closed = True
+        self.app.close()
+        for task in list(self._tasks):
+            task.cancel()
+        self.key_service.close()
+        self.port.power_off()
 
     def spawn(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
         """Run beside everything else until done or the device is closed; what it raises is logged."""
@@ -152,6 +191,19 @@ class Device:
         self._tasks[task] = None
         task.add_done_callback(self._on_task_done)
         return task
+
+    async def persevere(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Do work that must not end by an error: it is logged, and after half a minute all begins again."""
+        while True:
+            try:
+                await work()
+            except TROUBLE as error:
+                self.log.warning("%s", error)
+            except Exception:  # a bug of ours must not leave a device dead on the wall
+                self.log.exception("%s broke down", work.__name__)
+            else:
+                return
+            await asyncio.sleep(_TROUBLE_PAUSE_S)
 
     def _on_task_done(self, task: asyncio.Task[Any]) -> None:
         self._tasks.pop(task, None)
@@ -174,25 +226,52 @@ class Device:
 
     async def _behave_until_lost(self) -> None:
         """Run `behave`; end when the network is lost."""
-        work = self.spawn(self.behave())
+        work = [self.spawn(self.persevere(self.behave))]
+        if self.upkeep is not None:
+            work.append(self.spawn(self.persevere(self.upkeep.run)))
         try:
             await self._network_lost.wait()
         finally:
-            work.cancel()
+            for task in work:
+                task.cancel()
 
     async def behave(self) -> None:
         """What this kind of device does while it is on the network with a key. Default: nothing."""
 
+    def _make_upkeep(self) -> Upkeep:
+        upkeep = Upkeep(
+            app=self.app,
+            port=self.port,
+            scheduler=self.scheduler,
+            civil=self.civil,
+            images=self.images,
+            identity=OtaIdentity(
+                eui64=self.eui64,
+                manufacturer_code=self.factory.manufacturer_code,
+                image_type=self.factory.device_type,
+            ),
+            rng=Random(self.rng.getrandbits(64)),  # what it draws is no secret
+        )
+        upkeep.on_clock_set = self.on_clock_set
+        upkeep.on_version = lambda version: self.log.info("runs firmware %08X", version)
+        return upkeep
+
+    def on_clock_set(self) -> None:
+        """The clock was set from the hub's: what waits for an instant waits for another now."""
+
     # --- joining ----------------------------------------------------------------------------------
 
     async def _get_on_network(self) -> None:
+        while self._is_off and self.port.network is not None:  # the port looks for it by itself
+            self._network_moved.clear()
+            await self._network_moved.wait()
         if self.port.network is not None or await self.port.start():
             return
         attempt = 0
         while True:
             try:
                 await self.port.join(self._install_link_key())
-            except (NoAnswerError, RefusedError, SecurityError) as error:
+            except TROUBLE as error:
                 attempt += 1
                 self.log.info("join attempt %d: %s", attempt, error)
                 await asyncio.sleep(self._join_pause_s(attempt))
@@ -226,7 +305,7 @@ class Device:
                 await self.key_service.establish(
                     COORDINATOR, ENDPOINT, suite=self.factory.identity.suite, peer_eui64=network.trust_centre
                 )
-            except (RefusedError, NoAnswerError) as error:
+            except TROUBLE as error:
                 failures += 1
                 self.log.info("key establishment failed (%d): %s", failures, error)
             else:
@@ -255,6 +334,8 @@ class Device:
 
     def _flush(self) -> None:
         messages, self._outbox = self._outbox, []
+        if self._is_closed:
+            return
         try:
             self.nvm.commit()
         except LostError as error:
@@ -266,7 +347,7 @@ class Device:
     async def _send(self, message: ApsMessage) -> None:
         try:
             await self.port.send(message)
-        except (NoAnswerError, SecurityError) as error:
+        except TROUBLE as error:
             self.log.info("message to 0x%04X on 0x%04X: %s", message.destination, message.cluster_id, error)
 
     # --- HanListener --------------------------------------------------------------------------------
@@ -282,12 +363,16 @@ class Device:
 
     def on_network_up(self, info: NetworkInfo) -> None:
         self.log.info("on network, PAN 0x%04X channel %d", info.pan_id, info.channel)
+        self._is_off = False
+        self._network_moved.set()
         self.on_network(info)
 
     def on_network_down(self, reason: str) -> None:
         self.log.warning("off the network: %s", reason)
         self.keyed.clear()
+        self._is_off = True
         self._network_lost.set()
+        self._network_moved.set()
 
     def on_link_key(self, key: LinkKey) -> None:
         """A key with somebody is in force (established here, or handed out by the trust centre)."""

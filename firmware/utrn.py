@@ -215,7 +215,7 @@ def make_utrn(
     target: Eui64,
     counter: int,
     value: int,
-    value_class: ValueClass = ValueClass.PENCE,
+    value_class: int = ValueClass.PENCE,
 ) -> str:
     """The 20 digits of a new token. `key`: 16 octets; `counter`: 0..2^32-1, above any used for this device.
 

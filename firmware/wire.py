@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from logging import getLogger
 from typing import Final
 
-from smets1.errors import NoAnswerError
+from smets1.errors import LostError, NoAnswerError
 from smets1.hardware.clock import Scheduler
 
 __all__ = ["LATENCY_US", "Wire", "WireEnd", "WireHandler"]
+
+_log = getLogger(__name__)
 
 LATENCY_US: Final = 20_000
 ANSWER_TIMEOUT_US: Final = 2_000_000
@@ -71,7 +74,11 @@ class WireEnd:
     ) -> None:
         if self._wire.is_cut or self.handler is None:
             return
-        reply = self.handler(endpoint, cluster_id, frame)
+        try:
+            reply = self.handler(endpoint, cluster_id, frame)
+        except LostError as error:  # what is not durable is not acknowledged
+            _log.error("no answer over the ribbon: %s", error)
+            return
         if reply is not None:
             self._wire.tap(self, endpoint, cluster_id, reply)
         scheduler = self._wire.scheduler

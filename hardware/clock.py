@@ -141,6 +141,10 @@ class EmulatorLoop(asyncio.SelectorEventLoop):
 
     Timers are kept here as whole microseconds with a running number, so that equal times run in
     the order asked and a run never depends on float rounding; asyncio's own heap stays empty.
+
+    A loop that is late (a busy machine, a speed that it cannot hold) catches up one instant at a time:
+    time stands at the timer that runs and never passes one that has not run. So a stall of the machine
+    is none in the emulated world, and whatever comes before a time-out there still comes before it.
     """
 
     def __new__(cls, speed: float = 1.0) -> Self:
@@ -152,6 +156,8 @@ class EmulatorLoop(asyncio.SelectorEventLoop):
         self._speed = speed
         self._base_us = 0
         self._anchor_ns = time.monotonic_ns()
+        self._latest_us = 0
+        self._is_held = False  # time stands at _latest_us while what was due then runs
         self._heap: list[tuple[int, int, asyncio.TimerHandle]] = []
         self._count = 0
         self._turns = 0
@@ -167,13 +173,22 @@ class EmulatorLoop(asyncio.SelectorEventLoop):
     def set_speed(self, speed: float) -> None:
         """Change speed at this instant; time goes on from where it is. Raises MisuseError unless > 0."""
         _require_speed(speed)
-        self._base_us = self.now_us()
+        self._base_us = self._latest_us = self.now_us()
         self._anchor_ns = time.monotonic_ns()
         self._speed = speed
 
     def now_us(self) -> int:
         if self._speed == MAX_SPEED:
             return self._base_us
+        if not self._is_held:
+            now_us, heap = self._running_us(), self._heap
+            while heap and heap[0][2].cancelled():
+                heapq.heappop(heap)
+            self._latest_us = max(self._latest_us, min(now_us, heap[0][0]) if heap else now_us)
+        return self._latest_us
+
+    def _running_us(self) -> int:
+        """Where time would be if the loop were never late."""
         return self._base_us + int((time.monotonic_ns() - self._anchor_ns) * self._speed) // 1000
 
     def time(self) -> float:
@@ -189,7 +204,7 @@ class EmulatorLoop(asyncio.SelectorEventLoop):
         self,
         when: float,
         callback: Callable[[Unpack[_Ts]], object],
-        *args: Unpack[_Ts],
+        *args: *_Ts,
         context: Context | None = None,
     ) -> asyncio.TimerHandle:
         timer = asyncio.TimerHandle(when, callback, args, self, context)
@@ -201,7 +216,7 @@ class EmulatorLoop(asyncio.SelectorEventLoop):
         self,
         delay: float,
         callback: Callable[[Unpack[_Ts]], object],
-        *args: Unpack[_Ts],
+        *args: *_Ts,
         context: Context | None = None,
     ) -> asyncio.TimerHandle:
         return self.call_at(self.time() + delay, callback, *args, context=context)
@@ -216,7 +231,9 @@ class EmulatorLoop(asyncio.SelectorEventLoop):
             heapq.heappop(heap)
         if idle and heap and self._speed == MAX_SPEED:
             self._base_us = max(self._base_us, heap[0][0])
+        self._is_held = False
         now_us = self.now_us()
+        self._is_held = bool(heap) and heap[0][0] <= now_us
         while heap and heap[0][0] <= now_us:
             timer = heapq.heappop(heap)[2]
             if not timer.cancelled():
@@ -233,7 +250,7 @@ class EmulatorLoop(asyncio.SelectorEventLoop):
         return self._speed == MAX_SPEED and self._turns % 64 != 0
 
     def run_in_executor(
-        self, executor: Executor | None, func: Callable[[Unpack[_Ts]], _T], *args: Unpack[_Ts]
+        self, executor: Executor | None, func: Callable[[Unpack[_Ts]], _T], *args: *_Ts
     ) -> asyncio.Future[_T]:
         self._refuse_foreign("a thread")
         return super().run_in_executor(executor, func, *args)

@@ -213,7 +213,7 @@ class HanPort(Protocol):
 
     @property
     def network_key(self) -> bytes | None:
-        """For key files that a decoder reads, of test runs only; None where there is none, or it is secret."""
+        """For key files that a decoder reads, of test runs only; None where there is none, or it is secret"""
 
     def attach(self, listener: HanListener) -> None: ...
     async def start(self) -> bool:
@@ -242,6 +242,9 @@ class HanPort(Protocol):
         """
 
     def known_eui64(self, short_address: int) -> Eui64 | None: ...
+    def known_short(self, eui64: Eui64) -> int | None:
+        """The short address of a device where it is known without asking."""
+
     def set_link_key(self, key: LinkKey) -> None:
         """Add or replace the key shared with a partner; written to NVM; its counters start again."""
 
@@ -258,5 +261,10 @@ class HanPort(Protocol):
     async def remove_device(self, eui64: Eui64) -> None:
         """Coordinator: make a device leave and forget its keys."""
 
+    def rejoin(self) -> None:
+        """The trust centre does not answer (Smart Energy keep-alive): look for the network again."""
+
     async def leave(self) -> None: ...
     async def close(self) -> None: ...
+    def power_off(self) -> None:
+        """Like pulling the plug: nothing more is stored, nobody is told."""

@@ -6,13 +6,16 @@ form, signature, user, path, service, role, device, content.
 
 from __future__ import annotations
 
+import hmac
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import Final, Literal
 
 from smets1.errors import DecodeError, EmulatorError, InputError, MisuseError, SecurityError
 from smets1.eui64 import format_eui64
-from smets1.firmware.civil import parse_utc
-from smets1.headend.catalogue import ServiceVariant, Smets1Support, find_variant
+from smets1.firmware.civil import from_datetime, parse_utc
+from smets1.headend.catalogue import FutureDating, ServiceVariant, Smets1Support, find_variant
 from smets1.headend.duis.codes import (
     CommandVariant,
     DccAlertCode,
@@ -25,7 +28,8 @@ from smets1.headend.duis.request import DuisError, DuisRequest, parse_document, 
 from smets1.headend.duis.schema import SchemaValidator
 from smets1.headend.duis.signature import Verifier
 from smets1.headend.inventory import Inventory, InventoryDevice
-from smets1.headend.precommand import open_signed_pre_command
+from smets1.headend.non_device import BODIES as _NON_DEVICE_BODIES
+from smets1.headend.precommand import SignedPreCommand, open_signed_pre_command
 from smets1.headend.srv import PLANS
 from smets1.headend.users import ServiceUser, UserTable
 
@@ -55,8 +59,10 @@ _REACHABLE: Final = frozenset(
         DeviceStatus.RECOVERED,
     }
 )
-# Services that the DSP itself answers, and the element in their Body.
-_NON_DEVICE_BODIES: Final = {"8.2": "ReadInventory"}
+WAITS_AT_DSP: Final = (FutureDating.DSP, FutureDating.DSP_AND_DEVICE)
+"""Future dating for which the head end waits; of a request that waits in the device it knows nothing."""
+
+_CANCELLED_UTC_US: Final = from_datetime(datetime(3000, 12, 31, tzinfo=UTC))
 
 
 class RefusedRequestError(EmulatorError):
@@ -90,13 +96,16 @@ class AccessControl:
         signatures: Signatures,
         verifier: Verifier | None,
         schema: SchemaValidator | None,
+        find_transformed: Callable[[str], bytes | None],
     ) -> None:
+        """`find_transformed(RequestID)` is the digest of the Pre-Command given out for it, if any."""
         if signatures == "require" and verifier is None:
             raise MisuseError("signatures = require needs a certificate store")
         self._users = users
         self._inventory = inventory
         self._verifier = verifier if signatures == "require" else None
         self._schema = schema
+        self._find_transformed = find_transformed
 
     def admit(self, octets: bytes, door: ServicePath, *, now_utc_us: int) -> CheckedRequest:
         """Octets from outside. Raises DuisError (no DUIS answer is possible) or RefusedRequestError."""
@@ -141,8 +150,12 @@ class AccessControl:
             raise RefusedRequestError(
                 request, ResponseCode.WRONG_COMMAND_VARIANT, f"CV {command_variant} for {variant.srv}"
             )
+        if request.preceding is not None and request.preceding.originator != request.originator:
+            raise RefusedRequestError(
+                request, ResponseCode.SEQUENCE_FAILED, "the preceding request is another user's"
+            )
         if command_variant is CommandVariant.SIGNED_PRE_COMMAND:
-            request = _open_pre_command(request)
+            request = self._open_pre_command(request)
         return self._check_role(request, variant, user)
 
     def _verify(self, verifier: Verifier, request: DuisRequest, now_utc_us: int) -> DuisRequest:
@@ -174,6 +187,35 @@ class AccessControl:
         _check_content(request)
         return CheckedRequest(request=request, variant=variant, role=role, device=device)
 
+    def _open_pre_command(self, request: DuisRequest) -> DuisRequest:
+        """CV 5 -> the request it stands for, which must be what was transformed and is signed."""
+        try:
+            signed = open_signed_pre_command(request)
+        except DecodeError as error:
+            raise RefusedRequestError(request, ResponseCode.PRE_COMMAND_CHANGED, str(error)) from None
+        if signed.srv != request.srv:
+            raise RefusedRequestError(
+                request, ResponseCode.PRE_COMMAND_CHANGED, f"it was made for {signed.srv}"
+            )
+        given = self._find_transformed(str(request.request_id))
+        # Without signatures a laboratory may send a Pre-Command that it has from another head end.
+        is_ours = given is not None and hmac.compare_digest(given, signed.digest)
+        if not is_ours and (given is not None or self._verifier is not None):
+            raise RefusedRequestError(
+                request, ResponseCode.PRE_COMMAND_CHANGED, "it is not what was transformed"
+            )
+        if self._verifier is not None and not self._is_signed(self._verifier, request, signed):
+            raise RefusedRequestError(
+                request,
+                ResponseCode.BAD_SIGNATURE,
+                "the Pre-Command bears no true signature of its originator",
+            )
+        return replace(request, body=signed.body)
+
+    @staticmethod
+    def _is_signed(verifier: Verifier, request: DuisRequest, signed: SignedPreCommand) -> bool:
+        return verifier.is_signed_by(request.originator, signed.signature, signed.signed_octets)
+
     def _check_device(self, request: DuisRequest, variant: ServiceVariant) -> InventoryDevice:
         device = self._inventory.find(request.target)
         if device is None:
@@ -196,17 +238,6 @@ def _alert_for(variant: ServiceVariant, command_variant: CommandVariant) -> DccA
     return None
 
 
-def _open_pre_command(request: DuisRequest) -> DuisRequest:
-    """CV 5 -> the request it stands for."""
-    try:
-        srv, body, _ = open_signed_pre_command(request)
-    except DecodeError as error:
-        raise RefusedRequestError(request, ResponseCode.PRE_COMMAND_CHANGED, str(error)) from None
-    if srv != request.srv:
-        raise RefusedRequestError(request, ResponseCode.PRE_COMMAND_CHANGED, f"it was made for {srv}")
-    return replace(request, body=body)
-
-
 def _check_content(request: DuisRequest) -> None:
     plan = PLANS.get(request.srv)
     expected = plan.body_name if plan else _NON_DEVICE_BODIES[request.srv]
@@ -224,3 +255,10 @@ def execution_utc_us(request: DuisRequest) -> int | None:
     """When a future-dated request is to be carried out; None: now. Raises InputError."""
     text = request.body.value("ExecutionDateTime")
     return None if text is None else parse_utc(text)
+
+
+def is_cancellation(checked: CheckedRequest) -> bool:
+    """Whether it withdraws future-dated requests that wait here: its execution date is 3000-12-31."""
+    if checked.variant.future_dated not in WAITS_AT_DSP:
+        return False
+    return execution_utc_us(checked.request) == _CANCELLED_UTC_US

@@ -2,8 +2,9 @@
 
 What is undelivered is in the store, so nothing is lost when the head end is killed, and a user that
 answers anything but 2xx is asked again with growing pauses. One user's broken address delays no
-other user. A response may arrive twice where the connection breaks after the user took it: its
-ResponseID tells. Needs sockets, so it is not for runs at speed max.
+other user, and nobody is sent more than so many a second. A response may arrive twice where the
+connection breaks after the user took it: its ResponseID tells. Needs sockets, so it is not for runs
+at speed max.
 """
 
 from __future__ import annotations
@@ -26,14 +27,23 @@ _FIRST_PAUSE_S: Final = 1.0
 _LONGEST_PAUSE_S: Final = 300.0
 _TIMEOUT: Final = aiohttp.ClientTimeout(total=30)
 _BATCH: Final = 100
+_MOST_A_SECOND: Final = 100.0  # to one user
 
 
 class CallbackPoster:
     """Run `run()` as one task beside the head end; cancel it to stop."""
 
-    def __init__(self, head_end: HeadEnd, *, first_pause_s: float = _FIRST_PAUSE_S) -> None:
+    def __init__(
+        self,
+        head_end: HeadEnd,
+        *,
+        first_pause_s: float = _FIRST_PAUSE_S,
+        most_a_second: float = _MOST_A_SECOND,
+    ) -> None:
+        """`most_a_second`: a user who comes back after a long time is not flooded with what waits."""
         self._head_end = head_end
         self._first_pause_s = first_pause_s
+        self._spacing_s = 1 / most_a_second
         self._news: dict[Eui64, asyncio.Event] = {}
 
     async def run(self) -> None:
@@ -53,6 +63,8 @@ class CallbackPoster:
     async def _serve(self, session: aiohttp.ClientSession, user: Eui64, url: str) -> None:
         """One user's responses, in order."""
         pause_s = self._first_pause_s
+        loop = asyncio.get_running_loop()
+        next_s = loop.time()
         while True:
             self._news[user].clear()
             waiting = self._head_end.store.undelivered(user=user, limit=_BATCH)
@@ -60,6 +72,8 @@ class CallbackPoster:
                 await self._news[user].wait()
                 continue
             for response in waiting:
+                await asyncio.sleep(max(next_s - loop.time(), 0))
+                next_s = loop.time() + self._spacing_s
                 while not await self._post(session, user, url, response):
                     await asyncio.sleep(pause_s)
                     pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)

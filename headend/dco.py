@@ -43,7 +43,7 @@ from smets1.headend.duis.codes import UserRole
 from smets1.headend.srv import frames
 from smets1.headend.srv.critical import PERMITTED, Authorisation, Instruction
 
-__all__ = ["AnomalyLimits", "AuthorisationRequest", "Dco", "RotationOffer"]
+__all__ = ["ANOMALY", "AnomalyLimits", "AuthorisationRequest", "Dco", "RotationOffer"]
 
 _log = logging.getLogger(__name__)
 
@@ -51,6 +51,9 @@ _DAY_US: Final = 86_400_000_000
 _REMEMBERED: Final = 32  # given codes kept per device, to give them again
 _VERSION: Final = 1
 _REFUSED: Final = 0x7E  # as ZCL NOT_AUTHORIZED
+
+ANOMALY: Final = 0x89
+"""Status of a refusal by the anomaly limits (as ZCL INSUFFICIENT_SPACE)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -189,9 +192,11 @@ class Dco:
     def _check_limits(self, device: Eui64, record: _Record, now_utc_us: int) -> None:
         recent = sum(1 for *_, given_utc_us in record.given if given_utc_us > now_utc_us - _DAY_US)
         if recent >= self._limits.per_device:
-            raise self._refuse(device, f"{recent} instructions in 24 hours: above the anomaly limit")
+            reason = f"{recent} instructions in 24 hours: above the anomaly limit"
+            raise self._refuse(device, reason, status=ANOMALY)
         if self._given_today(now_utc_us)[1] >= self._limits.in_all:
-            raise self._refuse(device, "too many instructions to all devices: above the anomaly limit")
+            reason = "too many instructions to all devices: above the anomaly limit"
+            raise self._refuse(device, reason, status=ANOMALY)
 
     def _given_today(self, now_utc_us: int) -> tuple[int, int]:
         """(day number, codes given on it): the overall limit counts by UTC day."""
@@ -259,8 +264,8 @@ class Dco:
         self._nvm.commit()
 
     @staticmethod
-    def _refuse(device: Eui64, reason: str) -> RefusedError:
-        return RefusedError(_REFUSED, f"{format_eui64(device)}: {reason}")
+    def _refuse(device: Eui64, reason: str, *, status: int = _REFUSED) -> RefusedError:
+        return RefusedError(status, f"{format_eui64(device)}: {reason}")
 
 
 def _key(device: Eui64) -> str:

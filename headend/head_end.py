@@ -12,32 +12,40 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
+from collections.abc import Callable, Coroutine, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
 from smets1.errors import InputError, LostError
-from smets1.eui64 import Eui64, format_eui64
+from smets1.eui64 import Eui64, format_eui64, parse_eui64
 from smets1.firmware.civil import CivilClock
 from smets1.firmware.wan.messages import WanEvent
+from smets1.firmware.zcl.clusters.smets1 import AUTHORISATION
 from smets1.headend.access import (
+    WAITS_AT_DSP,
     AccessControl,
     CheckedRequest,
     RefusedRequestError,
     Signatures,
     execution_utc_us,
+    is_cancellation,
 )
+from smets1.headend.alerts import AlertDesk
 from smets1.headend.dco import Dco
 from smets1.headend.duis.codes import CommandVariant, ResponseCode, ServicePath, UserRole
-from smets1.headend.duis.response import ResponseBuilder, ResponseSigner
+from smets1.headend.duis.request import DuisRequest, RequestId, XmlNode, parse_request
+from smets1.headend.duis.response import ResponseBuilder, ResponseSigner, is_success
 from smets1.headend.duis.schema import SchemaValidator
 from smets1.headend.duis.signature import Verifier
-from smets1.headend.inventory import Inventory
-from smets1.headend.precommand import build_pre_command
+from smets1.headend.effects import Effects
+from smets1.headend.inventory import Inventory, InventoryDevice
+from smets1.headend.non_device import READS, NonDeviceDesk
+from smets1.headend.precommand import build_pre_command, pre_command_digest
 from smets1.headend.rotation import RotationResult, Rotator
 from smets1.headend.s1sp import Execution, S1sp, StepFailedError, Wan
+from smets1.headend.schedules import ScheduleBook
 from smets1.headend.srv import PLANS
-from smets1.headend.srv.inventory_reads import read_inventory
 from smets1.headend.srv.steps import Task
 from smets1.headend.store import Store, StoredRequest, StoredResponse
 from smets1.headend.users import DEFAULT_DSP, DEFAULT_USERS, ServiceUser, UserTable
@@ -60,6 +68,8 @@ class HeadEndSettings:
     lifetime_us: int = _DAY_US  # how long a device request is tried, from its execution date
     dsp: Eui64 = DEFAULT_DSP
     users: tuple[ServiceUser, ...] = DEFAULT_USERS
+    # Anomaly detection: the most requests that a user may send in 24 hours, by service reference variant.
+    thresholds: Mapping[str, int] = field(default_factory=dict)
 
 
 class HeadEnd:
@@ -96,13 +106,34 @@ class HeadEnd:
             signatures=self.settings.signatures,
             verifier=verifier,
             schema=schema,
+            find_transformed=store.transformed,
         )
         self._responses = ResponseBuilder(dsp=self.settings.dsp, signer=signer)
         self._s1sp = S1sp(store=store, wan=wan, dco=dco, civil=civil)
         self._rotator = Rotator(
             store=store, s1sp=self._s1sp, wan=wan, dco=dco, civil=civil, random_octets=random_octets
         )
+        self.alerts = AlertDesk(
+            store=store,
+            inventory=self.inventory,
+            users=self.users,
+            responses=self._responses,
+            dsp=self.settings.dsp,
+            on_response=self._announce,
+        )
+        self._schedules = ScheduleBook(
+            store=store,
+            civil=civil,
+            lifetime_us=self.settings.lifetime_us,
+            submit=self._start_scheduled,
+        )
+        self._effects = Effects(self.inventory, self.alerts)
+        self._desk = NonDeviceDesk(
+            users=self.users, inventory=self.inventory, schedules=self._schedules, alerts=self.alerts
+        )
         self._tasks: dict[asyncio.Task[None], None] = {}  # a set that keeps its order
+        self._future: dict[str, tuple[StoredRequest, asyncio.Task[None]]] = {}  # not begun yet, by key
+        self._successors: dict[str, list[asyncio.Future[None]]] = {}  # by the key that they wait for
         self._waiters: dict[str, list[asyncio.Future[StoredResponse]]] = {}
 
     # --- life ---
@@ -114,9 +145,11 @@ class HeadEnd:
                 self._spawn(self._rotator.resume(stored, self.inventory))
             else:
                 self._resume(stored)
+        self._schedules.start()
 
     async def close(self) -> None:
         """Stop; what is unfinished goes on at the next start."""
+        self._schedules.stop()
         tasks = list(self._tasks)
         for task in tasks:
             task.cancel()
@@ -129,15 +162,24 @@ class HeadEnd:
         try:
             checked = self._access.readmit(stored.xml)
         except RefusedRequestError as refusal:  # its device or user is gone since
-            xml = self._responses.service(refusal.request, refusal.code, now_utc_us=self._civil.utc_us())
-            self._finish(stored, xml)
+            self._spawn(self._end(stored, refusal.request, refusal.code))
         else:
-            self._begin(stored, checked)
+            if checked.alert is not None:
+                self._spawn(self._finish(stored, self._alert(checked, self._civil.utc_us())))
+            else:
+                self._begin(stored, checked, is_resumed=True)
 
-    def _spawn(self, work: Coroutine[Any, Any, object]) -> None:
+    def _start_scheduled(self, stored: StoredRequest) -> None:
+        """A DSP schedule has come to its time: an accepted request like any other."""
+        if self.store.add_request(stored):
+            self._resume(stored)
+
+    def _spawn(self, work: Coroutine[Any, Any, object]) -> asyncio.Task[None]:
         task: asyncio.Task[None] = asyncio.get_running_loop().create_task(_logged(work))
         self._tasks[task] = None
         task.add_done_callback(lambda done: self._tasks.pop(done, None))
+        task.add_done_callback(lambda _done: work.close())  # not yet begun where it was cancelled at once
+        return task
 
     # --- the front door ---
 
@@ -167,15 +209,18 @@ class HeadEnd:
         if checked.alert is not None and not is_sent:
             return self._alert(checked, now_utc_us)
         if checked.variant.non_device:
-            code, content = read_inventory(self.inventory, request.body)
-            return self._responses.service(request, code, now_utc_us=now_utc_us, content=content)
+            return await self._answer_itself(checked, now_utc_us)
         if request.command_variant is CommandVariant.TRANSFORM:
-            payload = build_pre_command(request)
-            return self._responses.pre_command(request, payload, now_utc_us=now_utc_us)
+            return await self._transform(request, now_utc_us)
+        if checked.alert is None and is_cancellation(checked):
+            return await self._cancel(checked, now_utc_us)
+        if self._is_anomalous(checked, now_utc_us):
+            return await self._quarantine(checked, now_utc_us)
         stored = self._accept(checked, now_utc_us)
+        await self.store.committed()
         final = None if wait_s is None else self._expect(stored.key)
         if checked.alert is not None:
-            self._finish(stored, self._alert(checked, now_utc_us))
+            await self._finish(stored, self._alert(checked, now_utc_us))
         else:
             self._begin(stored, checked)
         if final is not None and wait_s is not None:
@@ -184,13 +229,71 @@ class HeadEnd:
                 return response.xml
         return self._responses.service(request, ResponseCode.ACKNOWLEDGED, now_utc_us=self._civil.utc_us())
 
+    async def _transform(self, request: DuisRequest, now_utc_us: int) -> bytes:
+        payload = build_pre_command(request)
+        self.store.add_transformed(str(request.request_id), pre_command_digest(payload))
+        await self.store.committed()
+        return self._responses.pre_command(request, payload, now_utc_us=now_utc_us)
+
+    async def _answer_itself(self, checked: CheckedRequest, now_utc_us: int) -> bytes:
+        """A non-device request: what it changes and its response become durable together."""
+        request = checked.request
+        if request.srv in READS:
+            code, content = self._desk.answer(request, now_utc_us=now_utc_us)
+            return self._responses.service(request, code, now_utc_us=now_utc_us, content=content)
+        with self.store.together():
+            stored = self._accept(checked, now_utc_us)
+            code, content = self._desk.answer(request, now_utc_us=now_utc_us)
+            xml = self._responses.service(request, code, now_utc_us=now_utc_us, content=content)
+            number = self.store.add_answer(stored.key, user=stored.originator, xml=xml, now_utc_us=now_utc_us)
+        await self.store.committed()
+        self.alerts.announce()
+        if number is not None:
+            self.store.mark_delivered(number)
+        return xml
+
+    async def _cancel(self, checked: CheckedRequest, now_utc_us: int) -> bytes:
+        """Withdraw the user's waiting requests for the same service of the same device."""
+        request = checked.request
+        xml = self._responses.service(request, ResponseCode.SUCCESS, now_utc_us=now_utc_us)
+        with self.store.together():
+            stored = self._accept(checked, now_utc_us)
+            number = self.store.add_answer(stored.key, user=stored.originator, xml=xml, now_utc_us=now_utc_us)
+        for waiting, task in list(self._future.values()):
+            same = (waiting.originator, waiting.target, waiting.srv)
+            if same == (stored.originator, stored.target, stored.srv):
+                task.cancel()
+                self._future.pop(waiting.key, None)
+                await self._end(waiting, parse_request(waiting.xml), ResponseCode.CANCELLED)
+        await self.store.committed()
+        if number is not None:
+            self.store.mark_delivered(number)
+        return xml
+
+    def _is_anomalous(self, checked: CheckedRequest, now_utc_us: int) -> bool:
+        most = self.settings.thresholds.get(checked.variant.srv)
+        if most is None:
+            return False
+        return most <= self.store.count_requests(
+            originator=checked.request.originator, srv=checked.variant.srv, since_utc_us=now_utc_us - _DAY_US
+        )
+
+    async def _quarantine(self, checked: CheckedRequest, now_utc_us: int) -> bytes:
+        """Nothing is carried out; the user hears AD1 besides the refusal."""
+        self.alerts.quarantined(checked.request.request_id, now_utc_us=now_utc_us)
+        await self.store.committed()
+        self.alerts.announce()
+        raise RefusedRequestError(checked.request, ResponseCode.QUARANTINED, "above the user's threshold")
+
     def _accept(self, checked: CheckedRequest, now_utc_us: int) -> StoredRequest:
-        """Durable when it returns. Raises RefusedRequestError for a RequestID used before."""
+        """Durable after `committed()`. Raises RefusedRequestError for a RequestID used before."""
         request = checked.request
         key = str(request.request_id)
         if self.settings.request_ids == "reused" and self.store.is_known(key):
             key = f"{key}#{self.store.next_count('reused request ids')}"
-        not_before_utc_us = max(execution_utc_us(request) or 0, now_utc_us)
+        not_before_utc_us = now_utc_us
+        if checked.variant.future_dated in WAITS_AT_DSP:
+            not_before_utc_us = max(execution_utc_us(request) or 0, now_utc_us)
         stored = StoredRequest(
             key=key,
             originator=request.originator,
@@ -201,7 +304,7 @@ class HeadEnd:
             not_before_utc_us=not_before_utc_us,
             expires_utc_us=not_before_utc_us + self.settings.lifetime_us,
         )
-        if not self.store.accept(stored):
+        if not self.store.add_request(stored):
             raise RefusedRequestError(
                 request, ResponseCode.DUPLICATE_REQUEST, f"RequestID {key} was used before"
             )
@@ -215,7 +318,7 @@ class HeadEnd:
 
     # --- carrying out ---
 
-    def _begin(self, stored: StoredRequest, checked: CheckedRequest) -> None:
+    def _begin(self, stored: StoredRequest, checked: CheckedRequest, *, is_resumed: bool = False) -> None:
         assert checked.device is not None, "checked as a device request"
         assert checked.role is not None, "checked as a device request"
         task = Task(
@@ -226,6 +329,7 @@ class HeadEnd:
             originator=checked.request.originator,
             counter=checked.request.request_id.counter,
             accepted_utc_us=stored.accepted_utc_us,
+            other=self._other_device(checked.request.body),
         )
         execution = Execution(
             key=stored.key,
@@ -234,37 +338,84 @@ class HeadEnd:
             role=checked.role,
             not_before_utc_us=stored.not_before_utc_us,
             expires_utc_us=stored.expires_utc_us,
+            is_resumed=is_resumed,
         )
-        self._spawn(self._carry_out(stored, checked, execution))
+        work = self._spawn(self._carry_out(stored, checked, execution))
+        if stored.not_before_utc_us > self._civil.utc_us():
+            self._future[stored.key] = stored, work
+
+    def _other_device(self, body: XmlNode) -> InventoryDevice | None:
+        """The second device that a request is about."""
+        text = body.value("DeviceID") or body.value("OtherDeviceID")
+        with suppress(InputError):
+            return None if text is None else self.inventory.find(parse_eui64(text))
+        return None
 
     async def _carry_out(self, stored: StoredRequest, checked: CheckedRequest, execution: Execution) -> None:
         request = checked.request
+        await self._s1sp.sleep_until(stored.not_before_utc_us)
+        self._future.pop(stored.key, None)
+        if request.preceding is not None and not await self._has_succeeded(request.preceding, stored):
+            _log.info("%s: its preceding request did not succeed", stored.key)
+            await self._end(stored, request, ResponseCode.SEQUENCE_FAILED)
+            return
         try:
             outcome = await self._s1sp.execute(execution)
-            xml = self._responses.device_answer(
-                request,
-                now_utc_us=self._civil.utc_us(),
-                data=outcome.data,
-                time=outcome.time,
-                debug=outcome.debug,
-            )
+            with self.store.together():
+                if outcome.is_success:
+                    self._effects.apply(execution.task, now_utc_us=self._civil.utc_us())
+                xml = self._responses.device_answer(
+                    request,
+                    now_utc_us=self._civil.utc_us(),
+                    data=outcome.data,
+                    time=outcome.time,
+                    debug=outcome.debug,
+                    schedule_id=self._schedules.id_of(stored),
+                )
+                response = self._add_answer(stored, xml)
+            await self._publish(stored, response)
         except StepFailedError as failure:
             _log.info("%s ends with %s: %s", stored.key, failure.code, failure)
-            xml = self._responses.service(request, failure.code, now_utc_us=self._civil.utc_us())
+            with self.store.together():
+                if failure.code is ResponseCode.QUARANTINED:
+                    self.alerts.quarantined(request.request_id, now_utc_us=self._civil.utc_us())
+                now_utc_us = self._civil.utc_us()
+                xml = self._responses.service(request, failure.code, now_utc_us=now_utc_us)
+                response = self._add_answer(stored, xml)
+            await self._publish(stored, response)
         except LostError:
             raise  # storage or WAN is gone: the request stays accepted, and is taken up at the next start
         except Exception:  # a bug of ours must not leave a request without its response
             _log.exception("%s broke down", stored.key)
-            xml = self._responses.service(request, ResponseCode.NO_RESPONSE, now_utc_us=self._civil.utc_us())
-        self._finish(stored, xml)
+            await self._end(stored, request, ResponseCode.NO_RESPONSE)
+        self._s1sp.forget(execution)
 
-    def _finish(self, stored: StoredRequest, xml: bytes) -> None:
-        """Commit the one response, then tell who waits for it, or else `on_response`."""
+    async def _has_succeeded(self, preceding: RequestId, stored: StoredRequest) -> bool:
+        """Wait for the response to a preceding request, but no longer than `stored` lives."""
+        key = str(preceding)
+        response = self.store.response_to(key)
+        if response is None:
+            ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._successors.setdefault(key, []).append(ended)
+            left_s = (stored.expires_utc_us - self._civil.utc_us()) / 1e6
+            await asyncio.wait((ended,), timeout=max(left_s, 0))
+            response = self.store.response_to(key)
+        return response is not None and is_success(response.xml)
+
+    async def _end(self, stored: StoredRequest, request: DuisRequest, code: ResponseCode) -> None:
+        """A request ends without an answer of its device."""
+        await self._finish(stored, self._responses.service(request, code, now_utc_us=self._civil.utc_us()))
+
+    async def _finish(self, stored: StoredRequest, xml: bytes) -> None:
+        await self._publish(stored, self._add_answer(stored, xml))
+
+    def _add_answer(self, stored: StoredRequest, xml: bytes) -> StoredResponse | None:
+        """The one response; durable after `committed()`. None where there is one already."""
         now_utc_us = self._civil.utc_us()
-        number = self.store.finish(stored.key, user=stored.originator, xml=xml, now_utc_us=now_utc_us)
+        number = self.store.add_answer(stored.key, user=stored.originator, xml=xml, now_utc_us=now_utc_us)
         if number is None:
-            return
-        response = StoredResponse(
+            return None
+        return StoredResponse(
             number=number,
             key=stored.key,
             user=stored.originator,
@@ -272,10 +423,24 @@ class HeadEnd:
             created_utc_us=now_utc_us,
             is_delivered=False,
         )
+
+    async def _publish(self, stored: StoredRequest, response: StoredResponse | None) -> None:
+        """Commit, then tell who waits for it, or else `on_response`."""
+        await self.store.committed()
+        self.alerts.announce()
+        if response is None:
+            return
+        for successor in self._successors.pop(stored.key, []):
+            if not successor.done():
+                successor.set_result(None)
         waiters = [waiter for waiter in self._waiters.pop(stored.key, []) if not waiter.done()]
         for waiter in waiters:
             waiter.set_result(response)
-        if not waiters and self.on_response is not None:
+        if not waiters:
+            self._announce(response)
+
+    def _announce(self, response: StoredResponse) -> None:
+        if self.on_response is not None:
             self.on_response(response)
 
     def _expect(self, key: str) -> asyncio.Future[StoredResponse]:
@@ -297,8 +462,8 @@ class HeadEnd:
                 return None
         except asyncio.CancelledError:
             waiter.cancel()
-            if (lost := self.store.response_to(key)) is not None and self.on_response is not None:
-                self.on_response(lost)  # the caller went away with the answer already on its way to it
+            if (lost := self.store.response_to(key)) is not None:
+                self._announce(lost)  # the caller went away with the answer already on its way to it
             raise
         self.store.mark_delivered(response.number)
         return response
@@ -346,9 +511,13 @@ class HeadEnd:
 
     def on_event(self, hub: Eui64, event: WanEvent) -> None:
         """What a device says unasked; called once per event, in the event loop."""
-        work = self._rotator.on_event(hub, event, self.inventory)
-        if work is not None:
-            self._spawn(work)
+        if event.cluster_id == AUTHORISATION.cluster_id:
+            work = self._rotator.on_event(hub, event, self.inventory)
+            if work is not None:
+                self._spawn(work)
+        else:
+            self.alerts.on_event(hub, event, now_utc_us=self._civil.utc_us())
+            self.alerts.announce()
 
 
 _ANSWERED_LATER: Final = frozenset({CommandVariant.NON_CRITICAL, CommandVariant.SIGNED_PRE_COMMAND})

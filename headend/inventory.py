@@ -5,7 +5,7 @@ Source: DUIS-5.4.xsd, Device, DSPInventory (17 devices at most in one answer), D
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -25,7 +25,7 @@ class InventoryDevice:
 
     eui64: Eui64
     device_type: DeviceType
-    hub: Eui64  # the CHF of its home; the CHF's own for the CHF
+    hub: Eui64  # the CHF of its home; the CHF's own for the CHF; 0: no home yet
     status: DeviceStatus = DeviceStatus.COMMISSIONED
     manufacturer: str = "SMETS1 emulator"  # 30 characters at most
     model: str = ""  # 30 characters at most
@@ -33,6 +33,11 @@ class InventoryDevice:
     smets_version: str = "SMETS1"
     mpxn: str | None = None  # MPAN (13 digits) or MPRN (1..10)
     commissioned_utc_us: int | None = None
+    export_mpan: str | None = None  # 13 digits
+    esme_variant: str | None = None  # as "AD"
+    uprn: str | None = None  # 1..12 digits: the premises
+    post_code: str | None = None
+    address: str | None = None  # AddressIdentifier: house number or name
 
     def __post_init__(self) -> None:
         if len(self.manufacturer) > 30 or len(self.model) > 30 or not 1 <= len(self.firmware_version) <= 8:
@@ -55,6 +60,11 @@ class Inventory:
             self._store.put_device(device.eui64, _to_record(device))
             self._devices[device.eui64] = device
 
+    def delete(self, eui64: Eui64) -> None:
+        """Raises KeyError for a device that is not there."""
+        del self._devices[eui64]
+        self._store.delete_device(eui64)
+
     def find(self, eui64: Eui64) -> InventoryDevice | None:
         return self._devices.get(eui64)
 
@@ -65,15 +75,23 @@ class Inventory:
     def home_of(self, eui64: Eui64) -> list[InventoryDevice]:
         """All devices of the home that a device is in, in the order of their EUI-64; empty: unknown."""
         device = self._devices.get(eui64)
-        return [] if device is None else self._of_hub(device.hub)
+        if device is None:
+            return []
+        return self._of_hub(device.hub) if device.hub else [device]
+
+    def home_where(self, is_there: Callable[[InventoryDevice], bool]) -> list[InventoryDevice]:
+        """All devices of the first home that has a device for which `is_there` is true."""
+        found = _first(device for device in self.all() if is_there(device))
+        return [] if found is None else self.home_of(found.eui64)
 
     def home_of_mpxn(self, mpxn: str) -> list[InventoryDevice]:
         """By MPAN or MPRN; leading zeros of an MPRN do not count (Uplift 1.2)."""
         wanted = mpxn.lstrip("0")
-        for device in self.all():
-            if device.mpxn is not None and device.mpxn.lstrip("0") == wanted:
-                return self._of_hub(device.hub)
-        return []
+        return self.home_where(
+            lambda device: (
+                wanted in [number.lstrip("0") for number in (device.mpxn, device.export_mpan) if number]
+            )
+        )
 
     def proxy_of(self, device: InventoryDevice) -> InventoryDevice | None:
         """The gas proxy function of the device's home."""
@@ -96,6 +114,15 @@ def _first(devices: Iterable[InventoryDevice]) -> InventoryDevice | None:
     return next(iter(devices), None)
 
 
+_TEXTS: Final = (
+    "export_mpan",
+    "esme_variant",
+    "uprn",
+    "post_code",
+    "address",
+)  # optional, absent in old records
+
+
 def _to_record(device: InventoryDevice) -> dict[str, object]:
     return {
         "type": device.device_type.value,
@@ -107,6 +134,7 @@ def _to_record(device: InventoryDevice) -> dict[str, object]:
         "smets_version": device.smets_version,
         "mpxn": device.mpxn,
         "commissioned_utc_us": device.commissioned_utc_us,
+        **{name: getattr(device, name) for name in _TEXTS},
     }
 
 
@@ -123,4 +151,5 @@ def _from_record(eui64: Eui64, record: dict[str, object]) -> InventoryDevice:
         smets_version=str(record["smets_version"]),
         mpxn=None if mpxn is None else str(mpxn),
         commissioned_utc_us=None if commissioned is None else int(str(commissioned)),
+        **{name: str(value) for name in _TEXTS if (value := record.get(name)) is not None},
     )

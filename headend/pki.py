@@ -17,10 +17,11 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from smets1.errors import InputError
 from smets1.eui64 import Eui64, format_eui64
 from smets1.headend.duis.signature import CertificateStore, Credential
 
-__all__ = ["TestPki", "credential_pem"]
+__all__ = ["FilePki", "TestPki", "credential_pem"]
 
 _P256_ORDER: Final = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 # Wide enough for any emulated date: LCL data begin in 2013.
@@ -37,34 +38,14 @@ class TestPki:
         """`octets(label)` gives at least 40 secret octets per label, as a seed tree does."""
         self._octets = octets
         self._key = self._derive_key("authority")
-        self._name = x509.Name(
-            [
-                x509.NameAttribute(NameOID.COMMON_NAME, "SMETS1 TEST CA"),
-                x509.NameAttribute(NameOID.ORGANIZATIONAL_UNIT_NAME, "07"),
-            ]
-        )
+        self._name = _authority_name("SMETS1 TEST CA")
 
     def issue(self, eui64: Eui64, name: str) -> Credential:
         """A signing credential for one party."""
         text = format_eui64(eui64)
         key = self._derive_key(f"credential {text}")
         serial = int.from_bytes(hashlib.sha256(self._octets(f"serial {text}")).digest()[:15], "big")
-        subject = x509.Name(
-            [
-                x509.NameAttribute(NameOID.COMMON_NAME, name),
-                x509.NameAttribute(NameOID.X500_UNIQUE_IDENTIFIER, text),
-            ]
-        )
-        certificate = (
-            x509.CertificateBuilder()
-            .subject_name(subject)
-            .issuer_name(self._name)
-            .public_key(key.public_key())
-            .serial_number(serial | 1)
-            .not_valid_before(_NOT_BEFORE)
-            .not_valid_after(_NOT_AFTER)
-            .sign(self._key, hashes.SHA256(), ecdsa_deterministic=True)
-        )
+        certificate = _certify(key.public_key(), self._key, self._name, eui64, name, serial | 1)
         return Credential(eui64=eui64, certificate=certificate, key=key)
 
     def store_of(self, *credentials: Credential) -> CertificateStore:
@@ -79,13 +60,102 @@ class TestPki:
         return ec.derive_private_key(secret, ec.SECP256R1())
 
 
+class FilePki:
+    """A test PKI whose keys come from the operating system and live in files that the caller keeps."""
+
+    def __init__(self, key: ec.EllipticCurvePrivateKey, certificate: x509.Certificate) -> None:
+        self._key = key
+        self._certificate = certificate
+
+    @classmethod
+    def create(cls) -> FilePki:
+        """A new authority."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        tag = x509.random_serial_number()
+        # The serial in the name: two authorities of one laboratory must not look the same.
+        name = _authority_name(f"SMETS1 TEST CA {tag & 0xFFFFFFFF:08X}")
+        certificate = (
+            x509.CertificateBuilder()
+            .subject_name(name)
+            .issuer_name(name)
+            .public_key(key.public_key())
+            .serial_number(tag)
+            .not_valid_before(_NOT_BEFORE)
+            .not_valid_after(_NOT_AFTER)
+            .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+            .sign(key, hashes.SHA256())
+        )
+        return cls(key, certificate)
+
+    @classmethod
+    def load(cls, certificate: bytes, key: bytes) -> FilePki:
+        """What `authority_pem` gave. Raises InputError for anything else."""
+        try:
+            loaded = serialization.load_pem_private_key(key, None)
+            found = x509.load_pem_x509_certificate(certificate)
+        except (ValueError, TypeError):
+            raise InputError("the authority's files are not a PEM certificate and its key") from None
+        if not isinstance(loaded, ec.EllipticCurvePrivateKey) or found.public_key() != loaded.public_key():
+            raise InputError("the authority's key does not belong to its certificate")
+        return cls(loaded, found)
+
+    def authority_pem(self) -> tuple[bytes, bytes]:
+        """Certificate, private key."""
+        return self._certificate.public_bytes(serialization.Encoding.PEM), _key_pem(self._key)
+
+    def issue_pem(self, eui64: Eui64, name: str) -> tuple[bytes, bytes]:
+        """Certificate and private key of one party."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        certificate = _certify(
+            key.public_key(), self._key, self._certificate.subject, eui64, name, x509.random_serial_number()
+        )
+        return certificate.public_bytes(serialization.Encoding.PEM), _key_pem(key)
+
+
+def _authority_name(common_name: str) -> x509.Name:
+    return x509.Name(
+        [
+            x509.NameAttribute(NameOID.COMMON_NAME, common_name),
+            x509.NameAttribute(NameOID.ORGANIZATIONAL_UNIT_NAME, "07"),
+        ]
+    )
+
+
+def _certify(
+    public_key: ec.EllipticCurvePublicKey,
+    by: ec.EllipticCurvePrivateKey,
+    issuer: x509.Name,
+    eui64: Eui64,
+    name: str,
+    serial: int,
+) -> x509.Certificate:
+    subject = x509.Name(
+        [
+            x509.NameAttribute(NameOID.COMMON_NAME, name),
+            x509.NameAttribute(NameOID.X500_UNIQUE_IDENTIFIER, format_eui64(eui64)),
+        ]
+    )
+    return (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(issuer)
+        .public_key(public_key)
+        .serial_number(serial)
+        .not_valid_before(_NOT_BEFORE)
+        .not_valid_after(_NOT_AFTER)
+        .sign(by, hashes.SHA256(), ecdsa_deterministic=True)
+    )
+
+
+def _key_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
+    return key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+
+
 def credential_pem(credential: Credential) -> bytes:
     """Certificate and, where it is there, private key, to give to a client program. Secret."""
     pem = credential.certificate.public_bytes(serialization.Encoding.PEM)
     if credential.key is not None:
-        pem += credential.key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        )
+        pem += _key_pem(credential.key)
     return pem

@@ -12,7 +12,9 @@ Source: GBCS 7.2.6 (Grouping Header, MAC header apart); the message code 0x0000 
 from __future__ import annotations
 
 import base64
+import hashlib
 import hmac
+from dataclasses import dataclass, field
 from typing import Final
 
 import cbor2
@@ -21,7 +23,7 @@ from smets1.errors import DecodeError
 from smets1.firmware.cbor import load_strict
 from smets1.headend.duis.request import DuisError, DuisRequest, XmlNode, parse_document, read_node
 
-__all__ = ["build_pre_command", "open_signed_pre_command"]
+__all__ = ["SignedPreCommand", "build_pre_command", "open_signed_pre_command", "pre_command_digest"]
 
 _GENERAL_SIGNING: Final = 0xDF
 _COMMAND: Final = 0x01  # CRA flag
@@ -35,8 +37,25 @@ def build_pre_command(request: DuisRequest) -> bytes:
     return _envelope(request) + _length(len(content)) + content + b"\x00"
 
 
-def open_signed_pre_command(request: DuisRequest) -> tuple[str, XmlNode, bytes]:
-    """A CV 5 request -> SRV and body that it stands for, and its signature (r | s, or empty).
+def pre_command_digest(payload: bytes) -> bytes:
+    """SHA-256 of an unsigned Pre-Command without its empty signature."""
+    return hashlib.sha256(payload[:-1]).digest()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SignedPreCommand:
+    """What came back as CV 5."""
+
+    srv: str
+    body: XmlNode = field(repr=False)
+    signature: bytes  # r | s, 64 octets, or empty
+    # **Assumption**: all but the tag and the signature, as DLMS general signing has it.
+    signed_octets: bytes = field(repr=False)
+    digest: bytes  # as `pre_command_digest`
+
+
+def open_signed_pre_command(request: DuisRequest) -> SignedPreCommand:
+    """A CV 5 request -> the Pre-Command that it carries.
 
     Raises DecodeError where it does not carry a Pre-Command made here for this very RequestID.
     """
@@ -55,7 +74,13 @@ def open_signed_pre_command(request: DuisRequest) -> tuple[str, XmlNode, bytes]:
     if len(signature) - 1 not in _SIGNATURE_SIZES:
         raise DecodeError("pre-command", at + size, "the signature has 0 or 64 octets")
     srv, body = _open_content(content)
-    return srv, body, signature[1:]
+    return SignedPreCommand(
+        srv=srv,
+        body=body,
+        signature=signature[1:],
+        signed_octets=payload[1 : at + size],
+        digest=hashlib.sha256(payload[: at + size]).digest(),
+    )
 
 
 def _envelope(request: DuisRequest) -> bytes:

@@ -1,10 +1,11 @@
 """The SMETS1 Service Provider: carries accepted requests out, each to exactly one response.
 
-One instruction at a time per device; others wait in the order of acceptance. Every WAN request is
-written to the store before it is sent, under an id that follows from the request's key and the
-step's position. After kill -9 `restore` starts every unfinished request again: steps that have their
-answer are not sent again, a step on its way is asked for under the same id, and the hub answers a
-repeat with its stored answer. So nothing is executed twice and nothing is left without a response.
+One instruction at a time per device; others wait in the order of acceptance. A WAN request's id
+follows from its request's key and the step's position, and a plan is the same each time it runs. So after
+kill -9 every unfinished request starts again from its beginning and asks for the same ids: the WAN end
+here and the hub answer a repeat with the stored answer, until they are told to forget it, which
+is after the response is durable. Nothing is executed twice and nothing is left without a response.
+Instructions that carry a SUA are stored besides, as they were sent.
 
 The S1SP holds no SUA key. For a critical step it tells the DCO exactly what it is about to ask, and
 gets one authorisation code for exactly that.
@@ -16,14 +17,14 @@ import asyncio
 import hashlib
 import logging
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 from smets1.errors import DecodeError, EmulatorError, NoAnswerError, RefusedError
 from smets1.eui64 import Eui64, format_eui64
 from smets1.firmware.civil import CivilClock
 from smets1.firmware.wan.messages import WanRequest, WanResponse, WanStatus
-from smets1.headend.dco import AuthorisationRequest, Dco
+from smets1.headend.dco import ANOMALY, AuthorisationRequest, Dco
 from smets1.headend.duis.codes import ResponseCode, UserRole
 from smets1.headend.srv import critical
 from smets1.headend.srv.steps import Answer, Outcome, Plan, RefusedByDeviceError, Step, Task
@@ -65,6 +66,8 @@ class Execution:
     role: UserRole
     not_before_utc_us: int
     expires_utc_us: int
+    is_resumed: bool = False  # accepted before the head end was last started
+    settled: list[str] = field(default_factory=list)  # WAN ids to forget once the response is durable
 
 
 class S1sp:
@@ -81,7 +84,7 @@ class S1sp:
         """Run a plan to its end. Raises StepFailedError; a device's "no" is an Outcome."""
         await self.sleep_until(execution.not_before_utc_us)
         run = execution.plan.run(execution.task)
-        known = self._store.steps(execution.key)
+        known = self._store.steps(execution.key) if execution.is_resumed else {}
         position = 0
         try:
             step = next(run)
@@ -127,7 +130,7 @@ class S1sp:
     async def _perform(
         self, execution: Execution, position: int, step: Step, sent: WanRequest | None
     ) -> WanResponse:
-        """Send a step and store its answer; the device's lock is held meanwhile."""
+        """Send a step and wait for its answer; the device's lock is held meanwhile."""
         hub = execution.task.device.hub
         async with self.device_lock(step.target):
             attempt = 0
@@ -141,8 +144,7 @@ class S1sp:
                 self._wan.forget(request.request_id)
                 sent = None
                 await self.sleep_until(self._civil.utc_us() + _RETRY_US)
-            self._store.put_answer(execution.key, position, response.encode())
-            self._wan.forget(response.request_id)
+            execution.settled.append(response.request_id)
             return response
 
     async def ask(self, hub: Eui64, request: WanRequest) -> WanResponse:
@@ -153,7 +155,7 @@ class S1sp:
             raise StepFailedError(ResponseCode.DEVICE_NOT_REACHED, str(error)) from None
 
     def _prepare(self, execution: Execution, position: int, attempt: int, step: Step) -> WanRequest:
-        """The WAN request of a step, authorised where it is critical, and stored."""
+        """The WAN request of a step; authorised and stored where it is critical."""
         wan_id = wan_request_id(execution.key, position, attempt)
         cluster_id, endpoint, frame = step.cluster_id, step.endpoint, step.frame
         if step.is_critical:
@@ -166,8 +168,14 @@ class S1sp:
             cluster_id=cluster_id,
             frame=frame,
         )
-        self._store.put_step(execution.key, position, request.encode())
+        if step.is_critical:
+            self._store.add_step(execution.key, position, request.encode())
         return request
+
+    def forget(self, execution: Execution) -> None:
+        """Its response is durable: nobody will ask for these again."""
+        for request_id in execution.settled:
+            self._wan.forget(request_id)
 
     def _authorise(self, execution: Execution, wan_id: str, step: Step) -> tuple[int, bytes]:
         """Raises StepFailedError where the DCO refuses."""
@@ -185,7 +193,10 @@ class S1sp:
             )
         except RefusedError as error:
             _log.warning("DCO refuses %s for %s: %s", execution.key, format_eui64(step.target), error)
-            raise StepFailedError(ResponseCode.NOT_AUTHORISED_BY_DCO, str(error)) from None
+            code = ResponseCode.NOT_AUTHORISED_BY_DCO
+            if error.status == ANOMALY:
+                code = ResponseCode.QUARANTINED
+            raise StepFailedError(code, str(error)) from None
         return critical.wrap(instruction, authorisation)
 
     @staticmethod

@@ -3,13 +3,19 @@
 A request is accepted once its row is committed, and finished by one transaction that writes its
 response and marks it done; the response's key is unique, so there is exactly one. SQLAlchemy Core over
 SQLite (WAL, synchronous=FULL) or PostgreSQL. One connection, used synchronously from the event
-loop: virtual time allows no threads, and a commit takes a fraction of a millisecond.
+loop: virtual time allows no threads.
+
+A commit waits for the disk, so the two that every request needs are shared: `add_request` and
+`add_answer` write into an open transaction, and `await committed()` waits for its end, which comes when the
+event loop has run everything that is ready. Many requests at once cost one commit. Any other write
+commits at once, and what is open with it.
 
 The DCO's keys are not here: it is another party and keeps its own store (`dco`).
 """
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 from collections.abc import Iterator
@@ -18,7 +24,8 @@ from pathlib import Path
 from typing import Any, Final
 
 import sqlalchemy as sa
-from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.pool import NullPool, StaticPool
 
 from smets1.errors import InputError, LostError
@@ -68,11 +75,44 @@ _DEVICES: Final = sa.Table(
     sa.Column("eui64", sa.String(16), primary_key=True),
     sa.Column("record", sa.JSON, nullable=False),
 )
+_SCHEDULES: Final = sa.Table(
+    "schedule",
+    _METADATA,
+    sa.Column("schedule_id", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("owner", sa.String(16), nullable=False),
+    sa.Column("record", sa.JSON, nullable=False),
+)
+_TRANSFORMED: Final = sa.Table(
+    "transformed",
+    _METADATA,
+    sa.Column("key", sa.String(96), primary_key=True),
+    sa.Column("digest", sa.LargeBinary, nullable=False),
+)
 _COUNTERS: Final = sa.Table(
     "counter",
     _METADATA,
     sa.Column("name", sa.String(64), primary_key=True),
     sa.Column("value", sa.BigInteger, nullable=False),
+)
+
+
+# Statements made once: to build one anew costs more than to execute it.
+_FINISH: Final = (
+    _REQUESTS.update()
+    .where(_REQUESTS.c.key == sa.bindparam("of_key"), _REQUESTS.c.is_done.is_(False))
+    .values(is_done=True)
+)
+_INSERT_RESPONSE: Final = _RESPONSES.insert().returning(_RESPONSES.c.number)
+_IS_KNOWN: Final = sa.select(_REQUESTS.c.sequence).where(_REQUESTS.c.key == sa.bindparam("of_key"))
+_FIND_STEPS: Final = _STEPS.select().where(_STEPS.c.key == sa.bindparam("of_key"))
+_DROP_STEP: Final = _STEPS.delete().where(
+    _STEPS.c.key == sa.bindparam("of_key"), _STEPS.c.position == sa.bindparam("at")
+)
+_INSERT_STEP: Final = _STEPS.insert()
+_ANSWER_STEP: Final = (
+    _STEPS.update()
+    .where(_STEPS.c.key == sa.bindparam("of_key"), _STEPS.c.position == sa.bindparam("at"))
+    .values(answer=sa.bindparam("octets"))
 )
 
 
@@ -116,6 +156,15 @@ class Store:
 
     def __init__(self, engine: sa.Engine) -> None:
         self._engine = engine
+        self._waiters: list[asyncio.Future[None]] = []  # for the end of the open transaction
+        self._delivered: list[int] = []  # response numbers to be marked with the next write
+        self._depth = 0  # inside so many `together`
+        # A doubled key must not break the open transaction, so it is no error: the row is left out.
+        dialect = postgresql if engine.dialect.name == "postgresql" else sqlite
+        self._insert_request = (
+            dialect.insert(_REQUESTS).on_conflict_do_nothing().returning(_REQUESTS.c.sequence)
+        )
+        self._insert_event = dialect.insert(_EVENTS).on_conflict_do_nothing().returning(_EVENTS.c.event_id)
         with _translated():
             _METADATA.create_all(engine)
             self._connection = engine.connect()
@@ -125,6 +174,8 @@ class Store:
         """`:memory:`, a file path, or an SQLAlchemy URL. Raises InputError, one line."""
         text = str(where)
         is_url = "://" in text
+        if text.startswith(("postgresql://", "postgres://")):  # SQLAlchemy would take an older driver
+            text = "postgresql+psycopg://" + text.partition("://")[2]
         url = text if is_url else "sqlite://" if text == ":memory:" else f"sqlite:///{text}"
         try:
             if not is_url and text != ":memory:":
@@ -138,13 +189,81 @@ class Store:
             raise InputError(f"head-end store {text} cannot be opened: {_one_line(error)}") from None
 
     def close(self) -> None:
+        with contextlib.suppress(LostError):
+            self._flush()
         self._connection.close()
         self._engine.dispose()
+
+    # --- the shared commit ---
+
+    @contextlib.contextmanager
+    def together(self) -> Iterator[None]:
+        """What is written inside becomes durable as a whole or not at all, with the next `committed()`."""
+        self._depth += 1
+        try:
+            yield
+        finally:
+            self._depth -= 1
+
+    async def committed(self) -> None:
+        """Returns when everything written so far is durable. Raises LostError."""
+        if not self._connection.in_transaction():
+            return
+        loop = asyncio.get_running_loop()
+        waiter: asyncio.Future[None] = loop.create_future()
+        self._waiters.append(waiter)
+        if len(self._waiters) == 1:
+            loop.call_soon(self._commit_for_waiters)
+        await waiter
+
+    def flush(self) -> None:
+        """Commit now what is open. Raises LostError."""
+        self._flush()
+
+    def _commit_for_waiters(self) -> None:
+        with contextlib.suppress(LostError):  # the waiters hear of it
+            self._flush()
+
+    def _flush(self) -> None:
+        """Commit what is open and wake those who wait for it. Raises LostError, they too."""
+        if self._depth:
+            return
+        waiters, self._waiters = self._waiters, []
+        lost: LostError | None = None
+        try:
+            with _translated():
+                self._write_delivered()
+                self._connection.commit()
+        except LostError as error:
+            lost = error
+            with contextlib.suppress(SQLAlchemyError):
+                self._connection.rollback()
+        for waiter in waiters:
+            if waiter.done():
+                continue
+            if lost is None:
+                waiter.set_result(None)
+            else:
+                waiter.set_exception(LostError(str(lost)))
+        if lost is not None:
+            raise lost
+
+    def _write_delivered(self) -> None:
+        if self._delivered:
+            marked, self._delivered = self._delivered, []
+            where = _RESPONSES.c.number.in_(marked)
+            self._connection.execute(_RESPONSES.update().where(where).values(is_delivered=True))
 
     # --- requests ---
 
     def accept(self, request: StoredRequest) -> bool:
         """Commit a request as accepted; False where its key was used before, and nothing changes."""
+        is_new = self.add_request(request)
+        self._flush()
+        return is_new
+
+    def add_request(self, request: StoredRequest) -> bool:
+        """As `accept`, but durable only after `committed()`."""
         row = {
             "key": request.key,
             "originator": _hex(request.originator),
@@ -156,23 +275,39 @@ class Store:
             "expires_utc_us": request.expires_utc_us,
             "is_done": False,
         }
-        try:
-            with self._transaction() as connection:
-                connection.execute(_REQUESTS.insert().values(row))
-        except IntegrityError:
-            return False
-        return True
+        with self._writing() as connection:
+            return connection.execute(self._insert_request, row).first() is not None
 
     def unfinished(self) -> list[StoredRequest]:
         """Accepted and not answered, in the order of acceptance."""
         query = _REQUESTS.select().where(_REQUESTS.c.is_done.is_(False)).order_by(_REQUESTS.c.sequence)
-        with self._transaction() as connection:
+        with self._reading() as connection:
             return [_request(row) for row in connection.execute(query).mappings()]
 
     def is_known(self, key: str) -> bool:
-        with self._transaction() as connection:
-            query = sa.select(_REQUESTS.c.sequence).where(_REQUESTS.c.key == key)
-            return connection.execute(query).first() is not None
+        with self._reading() as connection:
+            return connection.execute(_IS_KNOWN, {"of_key": key}).first() is not None
+
+    def count_requests(self, *, originator: Eui64, srv: str, since_utc_us: int) -> int:
+        """Accepted after that time."""
+        query = sa.select(sa.func.count()).where(
+            _REQUESTS.c.originator == _hex(originator),
+            _REQUESTS.c.srv == srv,
+            _REQUESTS.c.accepted_utc_us > since_utc_us,
+        )
+        with self._reading() as connection:
+            return int(connection.execute(query.select_from(_REQUESTS)).scalar_one())
+
+    def find_request(self, key: str) -> StoredRequest | None:
+        with self._reading() as connection:
+            row = connection.execute(_REQUESTS.select().where(_REQUESTS.c.key == key)).mappings().first()
+        return None if row is None else _request(row)
+
+    def is_done(self, key: str) -> bool:
+        """Whether it was accepted and has its response."""
+        with self._reading() as connection:
+            query = sa.select(_REQUESTS.c.is_done).where(_REQUESTS.c.key == key)
+            return bool(connection.execute(query).scalar())
 
     def finish(self, key: str, *, user: Eui64, xml: bytes | None, now_utc_us: int) -> int | None:
         """Write the one response of a request and mark it done; the response's number.
@@ -180,22 +315,22 @@ class Store:
         None, and nothing written, where it has its response already. An internal operation has no
         response (`xml` None).
         """
-        with self._transaction() as connection:
-            done = connection.execute(
-                _REQUESTS.update()
-                .where(_REQUESTS.c.key == key, _REQUESTS.c.is_done.is_(False))
-                .values(is_done=True)
-            )
-            if done.rowcount != 1 or xml is None:
+        number = self.add_answer(key, user=user, xml=xml, now_utc_us=now_utc_us)
+        self._flush()
+        return number
+
+    def add_answer(self, key: str, *, user: Eui64, xml: bytes | None, now_utc_us: int) -> int | None:
+        """As `finish`, but durable only after `committed()`."""
+        with self._writing() as connection:
+            if connection.execute(_FINISH, {"of_key": key}).rowcount != 1 or xml is None:
                 return None
-            return self._insert_response(connection, key, user, xml, now_utc_us)
+            return self._insert(connection, key, user, xml, now_utc_us)
 
     # --- steps ---
 
     def steps(self, key: str) -> dict[int, StoredStep]:
-        query = _STEPS.select().where(_STEPS.c.key == key)
-        with self._transaction() as connection:
-            rows = connection.execute(query).mappings().all()
+        with self._reading() as connection:
+            rows = connection.execute(_FIND_STEPS, {"of_key": key}).mappings().all()
         return {
             row["position"]: StoredStep(
                 position=row["position"], request=bytes(row["request"]), answer=row["answer"]
@@ -205,21 +340,27 @@ class Store:
 
     def put_step(self, key: str, position: int, request: bytes) -> None:
         """Before it is sent. A step that is sent anew (another counter) replaces its former self."""
-        with self._transaction() as connection:
-            connection.execute(_STEPS.delete().where(_STEPS.c.key == key, _STEPS.c.position == position))
-            connection.execute(_STEPS.insert().values(key=key, position=position, request=request))
+        self.add_step(key, position, request)
+        self._flush()
+
+    def add_step(self, key: str, position: int, request: bytes, answer: bytes | None = None) -> None:
+        """As `put_step`, with its answer where there is one; durable only after `committed()`."""
+        with self._writing() as connection:
+            connection.execute(_DROP_STEP, {"of_key": key, "at": position})
+            row = {"key": key, "position": position, "request": request, "answer": answer}
+            connection.execute(_INSERT_STEP, row)
 
     def put_answer(self, key: str, position: int, answer: bytes) -> None:
-        with self._transaction() as connection:
-            where = (_STEPS.c.key == key, _STEPS.c.position == position)
-            connection.execute(_STEPS.update().where(*where).values(answer=answer))
+        with self._writing() as connection:
+            connection.execute(_ANSWER_STEP, {"of_key": key, "at": position, "octets": answer})
+        self._flush()
 
     # --- responses ---
 
     def add_alert(self, *, user: Eui64, xml: bytes, now_utc_us: int) -> int:
         """An alert that no request asked for; its number."""
         with self._transaction() as connection:
-            return self._insert_response(connection, None, user, xml, now_utc_us)
+            return self._insert(connection, None, user, xml, now_utc_us)
 
     def responses(
         self, *, user: Eui64 | None = None, after: int = 0, limit: int = 100
@@ -229,27 +370,25 @@ class Store:
         if user is not None:
             query = query.where(_RESPONSES.c.user == _hex(user))
         query = query.order_by(_RESPONSES.c.number).limit(limit)
-        with self._transaction() as connection:
+        with self._reading() as connection:
             return [_response(row) for row in connection.execute(query).mappings()]
 
     def undelivered(self, *, user: Eui64, limit: int = 100) -> list[StoredResponse]:
         query = _RESPONSES.select().where(_RESPONSES.c.is_delivered.is_(False))
         query = query.where(_RESPONSES.c.user == _hex(user))
         query = query.order_by(_RESPONSES.c.number).limit(limit)
-        with self._transaction() as connection:
+        with self._reading() as connection:
             return [_response(row) for row in connection.execute(query).mappings()]
 
     def response_to(self, key: str) -> StoredResponse | None:
         query = _RESPONSES.select().where(_RESPONSES.c.key == key)
-        with self._transaction() as connection:
+        with self._reading() as connection:
             row = connection.execute(query).mappings().first()
         return None if row is None else _response(row)
 
     def mark_delivered(self, number: int) -> None:
-        with self._transaction() as connection:
-            connection.execute(
-                _RESPONSES.update().where(_RESPONSES.c.number == number).values(is_delivered=True)
-            )
+        """Written with the next commit: where that never comes, the user hears it twice, not never."""
+        self._delivered.append(number)
 
     # --- devices, events, counters ---
 
@@ -258,19 +397,54 @@ class Store:
             connection.execute(_DEVICES.delete().where(_DEVICES.c.eui64 == _hex(eui64)))
             connection.execute(_DEVICES.insert().values(eui64=_hex(eui64), record=record))
 
-    def devices(self) -> dict[Eui64, dict[str, object]]:
+    def delete_device(self, eui64: Eui64) -> None:
         with self._transaction() as connection:
+            connection.execute(_DEVICES.delete().where(_DEVICES.c.eui64 == _hex(eui64)))
+
+    def devices(self) -> dict[Eui64, dict[str, object]]:
+        with self._reading() as connection:
             rows = connection.execute(_DEVICES.select().order_by(_DEVICES.c.eui64)).mappings().all()
         return {int(row["eui64"], 16): dict(row["record"]) for row in rows}
 
     def note_event(self, event_id: str) -> bool:
         """True the first time an event id is seen."""
-        try:
-            with self._transaction() as connection:
-                connection.execute(_EVENTS.insert().values(event_id=event_id))
-        except IntegrityError:
-            return False
-        return True
+        with self._transaction() as connection:
+            return connection.execute(self._insert_event, {"event_id": event_id}).first() is not None
+
+    # --- what was transformed ---
+
+    def add_transformed(self, key: str, digest: bytes) -> None:
+        """The Pre-Command that was given out for a RequestID; durable only after `committed()`."""
+        with self._writing() as connection:
+            connection.execute(_TRANSFORMED.delete().where(_TRANSFORMED.c.key == key))
+            connection.execute(_TRANSFORMED.insert(), {"key": key, "digest": digest})
+
+    def transformed(self, key: str) -> bytes | None:
+        with self._reading() as connection:
+            digest = connection.execute(
+                sa.select(_TRANSFORMED.c.digest).where(_TRANSFORMED.c.key == key)
+            ).scalar()
+        return None if digest is None else bytes(digest)
+
+    # --- DSP schedules ---
+
+    def put_schedule(self, schedule_id: int, owner: Eui64, record: dict[str, object]) -> None:
+        """Add or replace."""
+        with self._transaction() as connection:
+            connection.execute(_SCHEDULES.delete().where(_SCHEDULES.c.schedule_id == schedule_id))
+            row = {"schedule_id": schedule_id, "owner": _hex(owner), "record": record}
+            connection.execute(_SCHEDULES.insert(), row)
+
+    def delete_schedule(self, schedule_id: int) -> None:
+        with self._transaction() as connection:
+            connection.execute(_SCHEDULES.delete().where(_SCHEDULES.c.schedule_id == schedule_id))
+
+    def schedules(self) -> dict[int, tuple[Eui64, dict[str, object]]]:
+        """Owner and record by schedule id."""
+        query = _SCHEDULES.select().order_by(_SCHEDULES.c.schedule_id)
+        with self._reading() as connection:
+            rows = connection.execute(query).mappings().all()
+        return {row["schedule_id"]: (int(row["owner"], 16), dict(row["record"])) for row in rows}
 
     def next_count(self, name: str) -> int:
         """1, 2, 3 ... per name; committed before it is given out."""
@@ -283,9 +457,8 @@ class Store:
             connection.execute(_COUNTERS.insert().values(name=name, value=1))
             return 1
 
-    def _insert_response(
-        self, connection: sa.Connection, key: str | None, user: Eui64, xml: bytes, now_utc_us: int
-    ) -> int:
+    @staticmethod
+    def _insert(connection: sa.Connection, key: str | None, user: Eui64, xml: bytes, now_utc_us: int) -> int:
         row = {
             "key": key,
             "user": _hex(user),
@@ -293,23 +466,49 @@ class Store:
             "created_utc_us": now_utc_us,
             "is_delivered": False,
         }
-        inserted = connection.execute(_RESPONSES.insert().values(row)).inserted_primary_key
-        assert inserted is not None, "an insert of one row gives its key"
-        return int(inserted[0])
+        return int(connection.execute(_INSERT_RESPONSE, row).scalar_one())
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[sa.Connection]:
+        """Inside the open transaction, which SQLAlchemy begins by itself. A failure ends all of it."""
+        try:
+            with _translated():
+                yield self._connection
+        except LostError:
+            self._fail()
+            raise
+
+    @contextlib.contextmanager
+    def _reading(self) -> Iterator[sa.Connection]:
+        """Sees what is written and not yet committed; leaves no transaction open that was not."""
+        was_open = self._connection.in_transaction()
+        with _translated():
+            self._write_delivered()
+            yield self._connection
+            if not was_open:
+                self._connection.commit()
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[sa.Connection]:
-        with _translated(), self._connection.begin():
-            yield self._connection
+        with self._writing() as connection:
+            yield connection
+        self._flush()
+
+    def _fail(self) -> None:
+        """What was open is lost: those who wait for it must hear so."""
+        with contextlib.suppress(SQLAlchemyError):
+            self._connection.rollback()
+        waiters, self._waiters = self._waiters, []
+        for waiter in waiters:
+            if not waiter.done():
+                waiter.set_exception(LostError("head-end store: the transaction failed"))
 
 
 @contextlib.contextmanager
 def _translated() -> Iterator[None]:
-    """A doubled key is an answer to the caller; any other database error means the storage is gone."""
+    """Any database error means that the storage is gone: what may be refused is asked for as such."""
     try:
         yield
-    except IntegrityError:
-        raise
     except (DBAPIError, SQLAlchemyError) as error:
         raise LostError(f"head-end store: {_one_line(error)}") from None
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Final
 
 from smets1.eui64 import Eui64, parse_eui64
@@ -37,6 +38,7 @@ class ServiceUser:
     roles: tuple[UserRole, ...]
     callback_url: str | None = None  # responses are POSTed here; None: kept to be read
     is_active: bool = True
+    duis_version: Decimal = Decimal("5.4")  # what the user's own system understands
 
     def roles_for(self, device: DeviceType | None) -> tuple[UserRole, ...]:
         """The user's roles that have to do with a device of this type (None: no device)."""

@@ -15,15 +15,20 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 
-from smets1.errors import DecodeError, NoAnswerError, RefusedError, SecurityError
+from smets1.errors import DecodeError, EmulatorError, NoAnswerError, RefusedError, SecurityError
 from smets1.eui64 import Eui64, format_eui64
 from smets1.firmware.civil import from_zigbee_s, zigbee_s
 from smets1.firmware.crypto.mmo import install_code_key
 from smets1.firmware.device import ENDPOINT, Board, Device, Factory
+from smets1.firmware.ota.server import OtaServer
+from smets1.firmware.ota.service import OtaServerService
+from smets1.firmware.tunnel import TunnelServer
+from smets1.firmware.tunnel_service import TunnelServerService
 from smets1.firmware.wan.hub_end import HubWanEnd
 from smets1.firmware.wan.messages import WanRequest, WanResponse, WanStatus
 from smets1.firmware.wire import WireEnd
-from smets1.firmware.zcl.clusters import cluster_named
+from smets1.firmware.zcl.clusters import CLUSTERS, cluster_named
+from smets1.firmware.zcl.clusters.metering import NotificationFlags
 from smets1.firmware.zcl.clusters.smets1 import AUTHORISATION, DeviceLogOperation
 from smets1.firmware.zcl.fields import Values
 from smets1.firmware.zcl.frame import ZclHeader, command_frame, general_frame
@@ -79,8 +84,11 @@ class Chf(Device):
         self.gsme = gsme
         self.device_log = device_log
         self.gas = GasProxy(self.nvm)
+        self.tunnels = TunnelServerService(
+            self.app, TunnelServer(), self.scheduler, find_short=self.port.known_short
+        )
+        self.ota = OtaServerService(self.app, OtaServer(self.nvm), self.civil, spawn=self.spawn)
         self.wan: HubWanEnd | None = None
-        self._types = {device.eui64: device.device_type for device in devices}
         self._ribbon = ribbon
         ribbon.handler = self._on_ribbon
         self._gas_awake = asyncio.Event()
@@ -91,22 +99,30 @@ class Chf(Device):
 
     def _admit(self, devices: Iterable[AdmittedDevice]) -> None:
         for device in devices:
-            if self.device_log.get(device.eui64) is None:
-                self.device_log.add(
-                    DeviceLogEntry(
-                        eui64=device.eui64, link_key=device.install_key, is_listed=device.is_listed
-                    )
+            self.device_log.admit(
+                DeviceLogEntry(
+                    eui64=device.eui64,
+                    link_key=device.install_key,
+                    device_type=device.device_type,
+                    is_listed=device.is_listed,
                 )
+            )
 
     # --- life -------------------------------------------------------------------------------------------
 
     def start(self) -> None:
         super().start()
-        self.spawn(self._serve_gas_meter())
-        self.spawn(self._expire_waiting())
+        self.spawn(self.persevere(self._serve_gas_meter))
+        self.spawn(self.persevere(self._expire_waiting))
+
+    def power_off(self) -> None:
+        self._ribbon.handler = None
+        self.tunnels.close()
+        super().power_off()
 
     async def close(self) -> None:
         self._ribbon.handler = None
+        self.tunnels.close()
         if self.wan is not None:
             await self.wan.close()
         await super().close()
@@ -150,6 +166,7 @@ class Chf(Device):
         time = core.add_server(ENDPOINT, "time")
         time.bind("time", self.civil.zigbee_utc_s)
         time.set("time_status", 0b11)  # master, synchronised
+        core.add_server(ENDPOINT, "keep_alive")
         hub = core.add_server(ENDPOINT, "hub_control")
         hub.bind("device_log_count", lambda: len(self.device_log.listed()))
         hub.bind("boot_count", lambda: self.wan.boot_count if self.wan else 0)
@@ -160,7 +177,9 @@ class Chf(Device):
         hub.handle("read_device_log", self._read_device_log)
         hub.handle("update_device_log", self._update_device_log)
         hub.handle("read_hub_status", self._read_hub_status)
-        core.add_client(ENDPOINT, "metering").handle("request_mirror", self._on_request_mirror)
+        metering = core.add_client(ENDPOINT, "metering")
+        metering.handle("request_mirror", self._on_request_mirror)
+        metering.handle("remove_mirror", self._on_remove_mirror)
         core.add_client(ENDPOINT, "authorisation").handle("status_push", self._on_status_push)
 
     def _wan_status(self) -> int:
@@ -177,7 +196,7 @@ class Chf(Device):
         entries = [
             {
                 "device": entry.eui64,
-                "device_type": self._types.get(entry.eui64, 0xFF),
+                "device_type": entry.device_type,
                 "last_communication": _NEVER
                 if entry.last_communication_utc_us is None
                 else zigbee_s(entry.last_communication_utc_us),
@@ -194,13 +213,14 @@ class Chf(Device):
                 key = install_code_key(bytes(fields["install_code"]))
             except DecodeError:
                 raise RefusedError(Status.INVALID_FIELD, "install code or its CRC is wrong") from None
-            entry = DeviceLogEntry(eui64=eui64, link_key=key)
+            entry = DeviceLogEntry(eui64=eui64, link_key=key, device_type=fields["device_type"])
             self.device_log.add(entry)
-            self._types[eui64] = fields["device_type"]
             self._give_install_key(entry)
         elif fields["operation"] == DeviceLogOperation.REMOVE:
             if not self.device_log.remove(eui64):
                 raise RefusedError(Status.NOT_FOUND, "not on the device log")
+            if eui64 == self.gsme:
+                self._take_mirror_away()
             self.spawn(self.port.remove_device(eui64))
         else:
             raise RefusedError(Status.INVALID_FIELD, "unknown operation")
@@ -229,6 +249,29 @@ class Chf(Device):
             self._add_mirror()
         return reply("request_mirror_response", endpoint_id=MIRROR_ENDPOINT)
 
+    def _on_remove_mirror(self, fields: Values, context: CommandContext) -> Answer:
+        if self.gsme is None or context.source_eui64 != self.gsme:
+            return Status.NOT_AUTHORIZED
+        self._take_mirror_away()
+        return reply("mirror_removed", endpoint_id=MIRROR_ENDPOINT)
+
+    def remove_mirror(self) -> None:
+        """Of the hub's own accord. A meter that sleeps finds out when its next report is not answered."""
+        self._take_mirror_away()
+        short_address = None if self.gsme is None else self.port.known_short(self.gsme)
+        if short_address is not None:
+            self.app.command(
+                short_address, ENDPOINT, "metering", "mirror_removed", endpoint_id=MIRROR_ENDPOINT
+            )
+
+    def _take_mirror_away(self) -> None:
+        if self.gas.is_removed:
+            return
+        for item in self.gas.remove():
+            item.settle(None)
+        self.app.core.remove_endpoint(MIRROR_ENDPOINT)
+        self.nvm.commit()
+
     def _add_mirror(self) -> None:
         core = self.app.core
         for cluster in ("metering", "prepayment"):
@@ -238,6 +281,8 @@ class Chf(Device):
             client.handle_reports(partial(self._on_gas_report, cluster))
             if cluster == "metering":
                 client.handle("configure_mirror", lambda _fields, _context: Status.SUCCESS)
+        core.add_client(MIRROR_ENDPOINT, "price").handle("publish_price", self._on_gas_price)
+        core.add_server(MIRROR_ENDPOINT, "price").handle("get_current_price", self._get_gas_price)
         factory = self.gpf_factory or self.factory
         core.add_server(MIRROR_ENDPOINT, "device_information").update(
             firmware_version=factory.firmware_version, model=factory.model, manufacturer=factory.manufacturer
@@ -251,6 +296,16 @@ class Chf(Device):
                 command, partial(self._pass_to_gas_meter, cluster, command)
             )
 
+    def _on_gas_price(self, fields: Values, context: CommandContext) -> Answer:
+        if context.source_eui64 != self.gsme:
+            return Status.NOT_AUTHORIZED
+        self.gas.report("price", fields, meter_utc_us=None)
+        return Status.SUCCESS
+
+    def _get_gas_price(self, fields: Values, context: CommandContext) -> Answer:
+        price = self.gas.values.get("price")
+        return Status.NOT_FOUND if price is None else reply("publish_price", **price)
+
     def _on_gas_report(self, cluster: str, values: Values, context: CommandContext) -> None:
         if context.source_eui64 != self.gsme:
             return
@@ -259,6 +314,7 @@ class Chf(Device):
         self.gas.report(cluster, values, meter_utc_us=meter_utc_us)
         self.app.core.server(MIRROR_ENDPOINT, cluster).update(**self.gas.values[cluster])
         if cluster == "metering" and context.source is not None:  # the last of a waking's reports
+            self._settle_expired()
             self.app.command(
                 context.source,
                 ENDPOINT,
@@ -266,21 +322,35 @@ class Chf(Device):
                 "mirror_report_attribute_response",
                 source_endpoint=MIRROR_ENDPOINT,
                 notification_scheme=1,
-                notification_flags=[int(self.gas.flags)],
+                notification_flags=[int(self._gas_flags())],
             )
             if self.gas.waiting_count:
                 self._gas_awake.set()
+
+    def _gas_flags(self) -> NotificationFlags:
+        flags = self.gas.flags
+        entry = None if self.gsme is None else self.device_log.get(self.gsme)
+        if entry is not None and self.ota.server.has_news(entry.eui64, entry.device_type):
+            flags |= NotificationFlags.NEW_OTA_FIRMWARE
+        return flags
+
+    def _settle_expired(self) -> None:
+        for item in self.gas.expire(utc_us=self.civil.utc_us()):
+            self.log.warning("gas meter: command on 0x%04X not retrieved", item.cluster_id)
+            item.settle(None)
 
     def _pass_to_gas_meter(
         self, cluster: str, command: str, fields: Values, context: CommandContext
     ) -> Answer:
         """What a person does at a display for gas: waits for the meter like everything else."""
+        if context.via is not Via.HAN:
+            raise RefusedError(Status.NOT_AUTHORIZED, "the head end commands the meter, not its mirror")
         frame = command_frame(cluster_named(cluster), command, dict(fields), sequence=context.sequence)
         cluster_id = context.cluster_id
 
         def settle(answer: bytes | None) -> None:
             if answer is not None:
-                self._answer_display(context, answer)
+                self.app.send_answer(context, answer)
 
         waits = self.gas.wait(
             WaitingInstruction(
@@ -288,13 +358,11 @@ class Chf(Device):
                 cluster_id=cluster_id,
                 frame=frame,
                 expires_utc_us=self.civil.utc_us() + LONGEST_WAIT_US,
+                source_endpoint=MIRROR_ENDPOINT,
                 settle=settle,
             )
         )
         return LATER if waits else Status.INSUFFICIENT_SPACE
-
-    def _answer_display(self, context: CommandContext, answer: bytes) -> None:
-        self.app.send_answer(context, answer)
 
     async def _serve_gas_meter(self) -> None:
         """While the meter is awake, give it what waits."""
@@ -302,28 +370,44 @@ class Chf(Device):
             await self._gas_awake.wait()
             self._gas_awake.clear()
             while (item := self.gas.take()) is not None:
-                try:
-                    answer = await self._ask_over_han(
-                        self.gsme, item.endpoint, item.cluster_id, item.frame, timeout_us=_GAS_ANSWER_US
-                    )
-                except NoAnswerError as error:
-                    self.log.info("gas meter gone to sleep: %s", error)
-                    self.gas.put_back(item)
+                if not await self._give_to_gas_meter(item):
                     break
-                item.settle(answer)
+
+    async def _give_to_gas_meter(self, item: WaitingInstruction) -> bool:
+        """False where the meter does not answer; the instruction then waits on."""
+        try:
+            answer = await self._ask_over_han(
+                self.gsme,
+                item.endpoint,
+                item.cluster_id,
+                item.frame,
+                source_endpoint=item.source_endpoint,
+                timeout_us=_GAS_ANSWER_US,
+            )
+        except NoAnswerError as error:
+            self.log.info("gas meter gone to sleep: %s", error)
+            self.gas.put_back(item)
+            self._settle_expired()
+            return False
+        except EmulatorError as error:  # one bad instruction must not end the service of the others
+            self.log.warning("gas meter: command on 0x%04X: %s", item.cluster_id, error)
+            item.settle(None)
+            return True
+        item.settle(answer)
+        return True
 
     async def _expire_waiting(self) -> None:
         while True:
             await asyncio.sleep(_EXPIRY_EVERY_S)
-            for item in self.gas.expire(utc_us=self.civil.utc_us()):
-                self.log.warning("gas meter: command on 0x%04X not retrieved", item.cluster_id)
-                item.settle(None)
+            self._settle_expired()
 
     # --- instructions of the head end ---------------------------------------------------------------------
 
     async def execute(self, request: WanRequest) -> WanResponse:
         """For the WAN end. Raises NoAnswerError (the device did not answer), RefusedError."""
         target = request.target
+        if not _is_readable(request):
+            return WanResponse(request_id=request.request_id, status=WanStatus.MALFORMED)
         if target == self.eui64:
             return self._execute_here(request, ENDPOINT)
         if self.gpf_factory is not None and target == self.gpf_factory.eui64:
@@ -368,6 +452,7 @@ class Chf(Device):
                 cluster_id=request.cluster_id,
                 frame=request.frame,
                 expires_utc_us=min(request.expires_utc_us, self.civil.utc_us() + LONGEST_WAIT_US),
+                source_endpoint=ENDPOINT,
                 settle=settle,
             )
         )
@@ -390,7 +475,7 @@ class Chf(Device):
         except SecurityError as error:
             raise NoAnswerError(str(error)) from None
 
-    # --- what devices say unasked -----------------------------------------------------------------------------
+    # --- what devices say unasked --------------------------------------------------------------------------
 
     def _on_ribbon(self, endpoint: int, cluster_id: int, frame: bytes) -> bytes | None:
         if self.esme is None:
@@ -421,3 +506,12 @@ class Chf(Device):
         if self.wan is not None:
             self.wan.report(source, endpoint, cluster_id, frame)
             self.nvm.commit()
+
+
+def _is_readable(request: WanRequest) -> bool:
+    """Whether there is a ZCL frame for a cluster that we have in a request of the head end."""
+    try:
+        ZclHeader.decode(request.frame)
+    except DecodeError:
+        return False
+    return request.cluster_id in CLUSTERS

@@ -20,6 +20,7 @@ __all__ = ["MAX_ENTRIES", "DeviceLog", "DeviceLogEntry"]
 
 MAX_ENTRIES: Final = 16
 _KEY: Final = "device_log"
+_ADMITTED_KEY: Final = "device_log/admitted"
 _STATUS_INSUFFICIENT_SPACE: Final = 0x89
 _WRITE_STEP_US: Final = 60_000_000  # a device is heard many times a minute; NVM hears of it once
 
@@ -28,6 +29,7 @@ _WRITE_STEP_US: Final = 60_000_000  # a device is heard many times a minute; NVM
 class DeviceLogEntry:
     eui64: Eui64
     link_key: bytes = field(repr=False)  # 16 octets, from the device's install code
+    device_type: int = 0xFF  # GBCS device type; 0xFF: not known
     is_listed: bool = True
     last_communication_utc_us: int | None = None  # None: never
 
@@ -39,10 +41,24 @@ class DeviceLog:
         self._nvm = nvm
         self._entries: dict[Eui64, DeviceLogEntry] = {}
         stored = nvm.get(_KEY)
-        for eui64, key, listed, heard in cbor2.loads(stored) if stored else ():
+        for eui64, key, listed, heard, *more in cbor2.loads(stored) if stored else ():
             self._entries[eui64] = DeviceLogEntry(
-                eui64=eui64, link_key=key, is_listed=listed, last_communication_utc_us=heard
+                eui64=eui64,
+                link_key=key,
+                device_type=more[0] if more else 0xFF,  # the first version did not keep it
+                is_listed=listed,
+                last_communication_utc_us=heard,
             )
+        admitted = nvm.get(_ADMITTED_KEY)
+        self._admitted: list[Eui64] = cbor2.loads(admitted) if admitted else list(self._entries)
+
+    def admit(self, entry: DeviceLogEntry) -> None:
+        """Add a device of the installation, once: what was removed since does not come back by itself."""
+        if entry.eui64 in self._admitted:
+            return
+        self.add(entry)
+        self._admitted.append(entry.eui64)
+        self._nvm.put(_ADMITTED_KEY, cbor2.dumps(self._admitted))
 
     def add(self, entry: DeviceLogEntry) -> None:
         """Add or replace. Raises RefusedError where 16 are already listed."""
@@ -83,5 +99,8 @@ class DeviceLog:
         return [entry for entry in self.entries() if entry.is_listed]
 
     def _save(self) -> None:
-        rows = [[e.eui64, e.link_key, e.is_listed, e.last_communication_utc_us] for e in self.entries()]
+        rows = [
+            [e.eui64, e.link_key, e.is_listed, e.last_communication_utc_us, e.device_type]
+            for e in self.entries()
+        ]
         self._nvm.put(_KEY, cbor2.dumps(rows))

@@ -34,6 +34,7 @@ class WaitingInstruction:
     cluster_id: int
     frame: bytes
     expires_utc_us: int
+    source_endpoint: int  # of the hub: its own for the head end's, the mirror's for a display's
     settle: Any  # Callable[[bytes | None], None]; a dataclass field that is a function confuses mypy
 
 
@@ -47,6 +48,7 @@ class GasProxy:
         self.reported_utc_us: int | None = None
         self.is_removed = True
         self._waiting: deque[WaitingInstruction] = deque()
+        self._in_hand: WaitingInstruction | None = None  # being given to the meter now
         stored = nvm.get(_VALUES_KEY)
         if stored is not None:
             self.values, self.reported_utc_us = cbor2.loads(stored)
@@ -56,6 +58,14 @@ class GasProxy:
         """The meter has asked for a mirror."""
         self.is_removed = False
         self._save()
+
+    def remove(self) -> list[WaitingInstruction]:
+        """The mirror is no more; what waited for the meter, to be settled with None."""
+        self.values, self.reported_utc_us, self.is_removed = {}, None, True
+        self._nvm.delete(_VALUES_KEY)
+        waiting = list(self._waiting)
+        self._waiting.clear()
+        return waiting
 
     def report(self, cluster: str, values: Mapping[str, Any], *, meter_utc_us: int | None) -> None:
         """Take over what the meter says; values that it does not mention stay."""
@@ -79,7 +89,8 @@ class GasProxy:
     @property
     def flags(self) -> NotificationFlags:
         """For the answer to a report: stay awake, something is coming."""
-        return NotificationFlags.STAY_AWAKE_REQUEST_WAN if self._waiting else NotificationFlags(0)
+        is_wanted = self._waiting or self._in_hand
+        return NotificationFlags.STAY_AWAKE_REQUEST_WAN if is_wanted else NotificationFlags(0)
 
     def wait(self, instruction: WaitingInstruction) -> bool:
         """False where there is no room."""
@@ -89,10 +100,12 @@ class GasProxy:
         return True
 
     def take(self) -> WaitingInstruction | None:
-        """The next one, in the order they came; put it back with `put_back` where the meter did not answer."""
-        return self._waiting.popleft() if self._waiting else None
+        """The next one, in the order they came; `put_back` it where the meter did not answer."""
+        self._in_hand = self._waiting.popleft() if self._waiting else None
+        return self._in_hand
 
     def put_back(self, instruction: WaitingInstruction) -> None:
+        self._in_hand = None
         self._waiting.appendleft(instruction)
 
     def expire(self, *, utc_us: int) -> list[WaitingInstruction]:

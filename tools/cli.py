@@ -27,9 +27,11 @@ _COMMANDS: Final = {
     "init": "write a commented home.toml",
     "run": "run a home",
     "demo": "the main job: a six-device home for one day",
+    "dongle": "simulated radio sticks, for any program to open",
     "request": "send one DUIS request, print the DUIS response",
     "srv": "list the service reference variants, or print one as a ready request",
     "utrn": "make a top-up token, or explain one",
+    "keys": "make a test PKI: an authority, users, the S1SP",
 }
 
 

@@ -11,6 +11,7 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
+from logging import getLogger
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,13 +26,15 @@ from smets1.firmware.crypto.cbke import CbkeSuite, TestCa
 from smets1.firmware.device import Board, Device
 from smets1.firmware.nvm import DeviceNvm, NvmStore
 from smets1.firmware.seed import SeedTree
+from smets1.firmware.time_keeper import DeviceClock
 from smets1.firmware.wan.hub_end import HubWanEnd
 from smets1.firmware.wire import Wire
 from smets1.firmware.zigbee.node import HanConfig as NodeConfig
 from smets1.firmware.zigbee.node import HanNode
 from smets1.hardware.air import Air, Capture
-from smets1.hardware.clock import EmulatorLoop
-from smets1.hardware.radio import LinkKey, NodeRole
+from smets1.hardware.clock import MAX_SPEED, EmulatorLoop
+from smets1.hardware.radio import FrameRadio, KeyOrigin, LinkKey, NodeRole
+from smets1.hardware.rcp import RcpRadio, open_pipe
 from smets1.headend.head_end import HeadEnd
 from smets1.hub.chf import AdmittedDevice, Chf
 from smets1.hub.device_log import DeviceLog
@@ -47,14 +50,18 @@ from smets1.tools.home_headend import HomeHeadEnd
 from smets1.tools.home_parts import DEVICE_TYPES, electricity_meter, factory, gas_meter, top_up_desk
 from smets1.tools.home_wan import HomeWan
 from smets1.tools.keys_file import KeyRing
+from smets1.tools.new_file import NewFile, require_writable
 from smets1.tools.trial_keys import sua_key
 
 __all__ = ["Home", "HomeClock", "open_home"]
+
+_log = getLogger(__name__)
 
 JOIN_TIMEOUT_S: Final = 1200.0
 """Key establishment is to be done within 20 minutes (SE 1.2, 5.5.5)."""
 _CLOCK_KEY: Final = "utc_us"
 _CLOCK_EVERY_S: Final = 60.0
+_CLOCK_LEASE_US: Final = 120_000_000  # more, for a loop that comes late
 
 _NODE_ROLES: Final = {
     Role.CHF: NodeRole.COORDINATOR,
@@ -107,7 +114,7 @@ class Home:
         self.seeds = SeedTree(config.seed)
         self._loop = loop
         if nvm_dir is not None:
-            nvm_dir.mkdir(parents=True, exist_ok=True)
+            _make_folder(nvm_dir)
         self._store = NvmStore.open(nvm_dir / "home.nvm" if nvm_dir else ":memory:")
         self._home_nvm = self._store.device("home")
         self.civil = CivilClock(loop, self._epoch_utc_us() - loop.now_us())
@@ -116,12 +123,15 @@ class Home:
         self.wire = Wire(loop)
         self.keys = KeyRing()
         self.devices: list[Device] = []
+        self.extended_pan_id: int | None = None  # of the hub that is to be made; None: its EUI-64
         self.capture: Capture | None = None
-        self._ca = TestCa(CbkeSuite.SUITE_1, self.seeds.random("ca"))
+        self._ca = TestCa(CbkeSuite(config.han.cbke_suite), self.seeds.random("ca"))
         self._wan = HomeWan(config, loop, self.seeds)
         self._head_end: HomeHeadEnd | None = None
         self._nvm_dir = nvm_dir
         self._clock_task: asyncio.Task[None] | None = None
+        self._request_counter = 0
+        self._is_closed = False
         self._set_faults()
 
     @property
@@ -130,6 +140,11 @@ class Home:
         if self._head_end is None:
             raise MisuseError("the head end does not run here")
         return self._head_end.head_end
+
+    def next_request_counter(self) -> int:
+        """For the RequestID of a DUIS request made here: each is above the one before, restarts too."""
+        self._request_counter = max(self.clock.utc_us, self._request_counter + 1)
+        return self._request_counter
 
     def device(self, eui64: Eui64) -> Device | None:
         return next((device for device in self.devices if device.eui64 == eui64), None)
@@ -151,6 +166,18 @@ class Home:
             device.start()
         self._clock_task = self._loop.create_task(self._keep_time())
 
+    async def add_device(self, config: DeviceConfig) -> None:
+        """Power up one more device of the home file's kinds, in a home that runs."""
+        self._add(config)
+        device = self.devices[-1]
+        if isinstance(device, Chf):
+            await self._connect(device)
+        device.start()
+
+    def nvm_of(self, eui64: Eui64) -> DeviceNvm:
+        """The memory of a device, whether it runs here or not."""
+        return self._nvm_of(eui64)
+
     async def joined(self, timeout_s: float = JOIN_TIMEOUT_S) -> None:
         """Wait until every device that runs here is on the network with an established key.
 
@@ -164,8 +191,30 @@ class Home:
             missing = ", ".join(repr(device) for device in self.devices if not device.keyed.is_set())
             raise NoAnswerError(f"joining of {missing}", 1, int(timeout_s * 1e6)) from None
 
+    async def power_off(self) -> None:
+        """As kill -9 does: what is not committed is lost. The files can be opened again afterwards."""
+        if self._is_closed:
+            return
+        self._is_closed = True
+        if self._clock_task is not None:
+            self._clock_task.cancel()
+        for device in self.devices:
+            device.power_off()
+        self._store.close()
+        if self._head_end is not None:
+            await self._head_end.power_off()
+        for device in self.devices:
+            if isinstance(device, Chf) and device.wan is not None:
+                await device.wan.close()
+        await self._wan.close()
+        if self.capture is not None:
+            self.capture.close()
+
     async def close(self) -> None:
-        """Power everything down in good order; what NVM holds is complete."""
+        """Power everything down in good order; what NVM holds is complete. Closing twice is allowed."""
+        if self._is_closed:
+            return
+        self._is_closed = True
         if self._clock_task is not None:
             self._clock_task.cancel()
         for device in reversed(self.devices):
@@ -173,19 +222,23 @@ class Home:
         if self._head_end is not None:
             await self._head_end.close()
         await self._wan.close()
-        self._put_time()
+        self._put_time(self.civil.utc_us())
         self._store.close()
         if self.capture is not None:
             self.capture.close()
 
     async def _keep_time(self) -> None:
-        """Time goes on from here after a restart, never back."""
+        """After a power cut time goes on from a little later, never back."""
         while True:
-            self._put_time()
+            try:
+                self._put_time(self.civil.utc_us() + _CLOCK_LEASE_US)
+            except LostError as error:
+                _log.error("the time of the home cannot be kept: %s", error)
             await asyncio.sleep(_CLOCK_EVERY_S)
 
-    def _put_time(self) -> None:
-        self._home_nvm.put(_CLOCK_KEY, self.civil.utc_us().to_bytes(8, "big"))
+    def _put_time(self, utc_us: int) -> None:
+        """Where time goes on after a restart."""
+        self._home_nvm.put(_CLOCK_KEY, utc_us.to_bytes(8, "big"))
         self._home_nvm.commit()
 
     def _epoch_utc_us(self) -> int:
@@ -218,22 +271,32 @@ class Home:
         return self._store.device(format_eui64(eui64))
 
     def _board(self, config: DeviceConfig, may_join: Callable[[Eui64], bool] | None = None) -> Board:
-        if config.radio.kind is not RadioKind.AIR:
-            raise InputError(
-                f"{self.config.file}:{config.line}: radio {config.radio} is not supported yet: write air:"
-            )
         name = format_eui64(config.eui64)
         nvm = self._nvm_of(config.eui64)
         channel = self.config.han.channel
-        node_config = NodeConfig(may_join=may_join)
+        node_config = NodeConfig(may_join=may_join, extended_pan_id=self.extended_pan_id)
         if channel is not None:
             node_config = replace(node_config, channels=(channel,))
-        radio = self.air.radio(config.eui64, name=config.role.value)
+        radio = self._radio(config)
         rng = self.seeds.random("han", name)
         port = HanNode(radio, self._loop, nvm, rng, _NODE_ROLES[config.role], node_config)
+        civil = self.civil  # the hub's: the head end keeps it right
+        if config.role is not Role.CHF:
+            epoch_us = self.civil.utc_us() - self._loop.now_us()
+            civil = DeviceClock(self._loop, epoch_us, drift_ppm=config.clock_drift_ppm)
         return Board(
-            port=port, scheduler=self._loop, civil=self.civil, nvm=nvm, rng=self.seeds.random("device", name)
+            port=port, scheduler=self._loop, civil=civil, nvm=nvm, rng=self.seeds.random("device", name)
         )
+
+    def _radio(self, config: DeviceConfig) -> FrameRadio:
+        if config.radio.kind is RadioKind.AIR:
+            return self.air.radio(config.eui64, name=config.role.value)
+        where = f"{self.config.file}:{config.line}: radio {config.radio}"
+        if config.radio.kind is not RadioKind.RCP:
+            raise InputError(f"{where} is not supported yet: write air: or rcp:/dev/ttyACM0")
+        if self._loop.speed == MAX_SPEED:
+            raise InputError(f"{where} needs a finite speed: at speed max time runs ahead of a stick")
+        return RcpRadio(open_pipe(config.radio.port), config.eui64, self._loop)
 
     def _add(self, config: DeviceConfig) -> None:
         makers: dict[Role, Callable[[DeviceConfig], Device]] = {
@@ -248,8 +311,7 @@ class Home:
             raise InputError(f"{self.config.file}:{config.line}: a {config.role.value} is not supported yet")
         device: Device = make(config)
         device.on_key = self._note_key(device)
-        if isinstance(device, Chf):
-            device.on_network = lambda _info: self._note_network_key(device)
+        device.on_network = lambda _info: self._note_present_keys(device)
         self.devices.append(device)
         if not hasattr(self, config.role.value):
             setattr(self, config.role.value, device)
@@ -262,10 +324,15 @@ class Home:
 
         return note
 
-    def _note_network_key(self, chf: Device) -> None:
-        key = chf.port.network_key
-        if key is not None:
-            self.keys.add(key, f"NETWORK {chf.eui64:016X}")
+    def _note_present_keys(self, device: Device) -> None:
+        """On the network: its key, and link keys that NVM has kept from an earlier run."""
+        key = device.port.network_key
+        if key is not None and isinstance(device, Chf):
+            self.keys.add(key, f"NETWORK {device.eui64:016X}")
+        for other in self.config.devices:
+            link_key = device.port.link_key(other.eui64)
+            if link_key is not None and link_key.origin is not KeyOrigin.INSTALL_CODE:
+                device.on_key(link_key)
 
     def _make_chf(self, config: DeviceConfig) -> Chf:
         log = DeviceLog(self._nvm_of(config.eui64))
@@ -327,6 +394,15 @@ class Home:
         return Ihd(factory(self.config, config, self._ca), self._board(config), **self._display_options())
 
 
+def _make_folder(nvm_dir: Path) -> None:
+    try:
+        nvm_dir.mkdir(parents=True, exist_ok=True)
+    except FileExistsError:
+        raise InputError(f"NVM {nvm_dir}: is a file: give a folder") from None
+    except OSError as error:
+        raise InputError(f"NVM {nvm_dir}: cannot be made: {error.strerror}") from None
+
+
 async def open_home(
     *,
     seed: int | None = None,
@@ -342,8 +418,8 @@ async def open_home(
     """A running home; with `waits`, one whose devices are all joined and keyed.
 
     `toml` is a home file's text, `config` one that has been read; neither: the reference home.
-    `seed`, `start` (ISO 8601) and `balance_pounds` (both meters) go before what the file says. A home of
-    a test begins with a balance of 0. Raises InputError, LostError, NoAnswerError.
+    `seed`, `start` (ISO 8601) and `balance_pounds` (both meters) go before what the file says.
+    Raises InputError, LostError, MisuseError, NoAnswerError.
     """
     loop = asyncio.get_running_loop()
     if not isinstance(loop, EmulatorLoop):
@@ -359,16 +435,23 @@ async def open_home(
             for fuel in Fuel
         }
         chosen = replace(chosen, prepayment=prepayment)
+    if keys is not None:
+        require_writable(keys, "keys")
+    file = None if capture is None else NewFile(capture, "capture")
     home = Home(chosen, nvm_dir=nvm_dir or chosen.nvm_dir, loop=loop)
     try:
+        if file is not None:
+            home.capture = Capture(home.air, file.path, epoch_utc_us=home.civil.utc_us() - loop.now_us())
+        await home.start()
+        if file is not None:
+            file.keep()
         if keys is not None:
             home.keys.write_to(keys)
-        if capture is not None:
-            home.capture = Capture(home.air, capture, epoch_utc_us=home.civil.utc_us() - loop.now_us())
-        await home.start()
         if waits:
             await home.joined()
-    except (InputError, LostError, NoAnswerError):
+    except BaseException:  # whatever it was, nothing may be left running
         await home.close()
+        if file is not None:
+            file.drop()
         raise
     return home

@@ -126,6 +126,7 @@ class DeviceConfig:
     firmware: str  # 8 hex digits, as 11.2 returns it
     install_code: bytes = field(repr=False)  # with its CRC: 8, 10, 14 or 18 octets
     runs_here: bool = True  # False: a real device, or one that another process runs; the hub admits it
+    clock_drift_ppm: int = 0  # how many parts in a million its crystal is too fast
     line: int = field(default=0, compare=False)
 
 
@@ -211,6 +212,7 @@ class HanConfig:
     channel: int | None = None  # 11..26; None: chosen by scan
     report_interval_us: int = 30_000_000  # how often meters report to the displays
     gas_wake_us: int = 1_800_000_000  # how often the gas meter wakes
+    cbke_suite: int = 1  # 1 or 2: certificates and curve of key establishment
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

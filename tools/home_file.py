@@ -157,6 +157,7 @@ def _device(table: Table) -> DeviceConfig:
         firmware=_hex_text(table, "firmware", base.firmware, digits=8),
         install_code=_install_code(table, base.install_code),
         runs_here=table.boolean("runs_here", True),
+        clock_drift_ppm=table.integer("clock_drift_ppm", 0, low=-1000, high=1000),
         line=table.line(),
     )
     table.done()
@@ -407,6 +408,7 @@ def _han(table: Table) -> HanConfig:
         channel=_optional(table, "channel", lambda key: table.integer(key, low=11, high=26)),
         report_interval_us=table.integer("report_interval_s", 30, low=1, high=86_400) * 1_000_000,
         gas_wake_us=table.integer("gas_wake_s", 1800, low=5, high=86_400) * 1_000_000,
+        cbke_suite=table.integer("suite", 1, low=1, high=2),
     )
     table.done()
     return han

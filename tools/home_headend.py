@@ -76,6 +76,12 @@ class HomeHeadEnd:
         await self.wan.close()
         self.close_stores()
 
+    async def power_off(self) -> None:
+        """As kill -9 does: nothing is stored any more."""
+        self.close_stores()
+        await self.head_end.close()
+        await self.wan.close()
+
     def close_stores(self) -> None:
         for store in (self._nvm, self._dco_nvm, self._store):
             with suppress(Exception):

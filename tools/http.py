@@ -12,6 +12,8 @@ Bound to loopback unless told otherwise; on another address every request must b
 from __future__ import annotations
 
 import hmac
+import os
+import socket
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
@@ -26,8 +28,9 @@ from smets1.firmware.device import Device
 from smets1.headend.api import add_routes
 from smets1.headend.duis.request import MAX_REQUEST_OCTETS
 from smets1.tools.home import Home
+from smets1.tools.home_file import is_loopback
 
-__all__ = ["HttpServer"]
+__all__ = ["HttpServer", "require_free"]
 
 _HOME: Final = web.AppKey("home", Home)
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -50,7 +53,9 @@ class HttpServer:
         return f"http://{host}:{self._port}"
 
     async def start(self) -> None:
-        """Raises LostError, one line, where the address cannot be had."""
+        """Raises LostError, one line, where the address cannot be had; InputError where it needs a token."""
+        if not self._token and not is_loopback(self._host):
+            raise InputError(f"HTTP: on {self._host}, which is not loopback, a token must be asked for")
         app = web.Application(client_max_size=MAX_REQUEST_OCTETS, middlewares=[self._check_token])
         app[_HOME] = self._home
         if self._home.config.headend.runs_here:
@@ -65,14 +70,10 @@ class HttpServer:
             await site.start()
         except OSError as error:
             await self._runner.cleanup()
-            reason = error.strerror or str(error)
-            raise LostError(
-                f"HTTP: cannot listen on {self._host}:{self._port}: {reason.lower()}; "
-                "choose another with --http HOST:PORT"
-            ) from None
-        sockets = site._server.sockets if site._server else ()  # type: ignore[attr-defined]
-        for socket in sockets:
-            self._port = socket.getsockname()[1]
+            raise _cannot_listen(self._host, self._port, error) from None
+        listening = site._server.sockets if site._server else ()  # type: ignore[attr-defined]
+        for each in listening:
+            self._port = each.getsockname()[1]
 
     async def close(self) -> None:
         if self._runner is not None:
@@ -81,10 +82,30 @@ class HttpServer:
     @web.middleware
     async def _check_token(self, request: web.Request, handler: _Handler) -> web.StreamResponse:
         if self._token:
-            given = request.headers.get("Authorization", "").removeprefix("Bearer ")
-            if not hmac.compare_digest(given.encode(), self._token.encode()):
+            given = request.headers.get("Authorization", "").encode("utf-8", "surrogateescape")
+            if not hmac.compare_digest(given, f"Bearer {self._token}".encode()):
                 return web.json_response({"error": "this address asks for the home's token"}, status=401)
         return await handler(request)
+
+
+def require_free(host: str, port: int) -> None:
+    """Raises LostError, one line, where nobody could listen; for asking before anything has begun."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind, protocol) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+    except OSError as error:
+        raise _cannot_listen(host, port, error) from None
+
+
+def _cannot_listen(host: str, port: int, error: OSError) -> LostError:
+    # asyncio wraps the reason into a sentence of its own; gaierror has numbers of its own, all negative.
+    number = error.errno or 0
+    reason = os.strerror(number) if number > 0 else str(error.strerror or error)
+    return LostError(
+        f"HTTP: cannot listen on {host}:{port}: {reason.lower()}; choose another with --http HOST:PORT"
+    )
 
 
 def _device(request: web.Request) -> Device:

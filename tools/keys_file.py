@@ -44,6 +44,7 @@ class KeyRing:
             return
         try:
             descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+            os.fchmod(descriptor, 0o600)  # one that was there already too
             with os.fdopen(descriptor, "w", encoding="ascii") as file:
                 file.write("".join(f"{line}\n" for line in self.lines()))
         except OSError as error:

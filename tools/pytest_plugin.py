@@ -5,6 +5,7 @@ async def test_top_up(smets1_home):
     home = await smets1_home(seed=7)
     token = home.headend.make_utrn(home.esme.eui64, pounds=10)
     await home.ppmid.enter_utrn(token)
+    assert home.esme.account.balance_mp == 1_000_000
     await home.clock.advance(hours=48)
 ```
 A test that asks for `smets1_home` runs on an `EmulatorLoop` at speed max; every other test keeps
@@ -51,7 +52,8 @@ def pytest_asyncio_loop_factories(
 async def smets1_home(request: pytest.FixtureRequest) -> AsyncIterator[Callable[..., Awaitable[Home]]]:
     """A factory: `await smets1_home(seed=7, toml="...", start="2023-01-15T00:00:00Z", nvm_dir=None)`.
 
-    The home's six devices are joined and keyed when it returns. Homes are closed after the test.
+    The home's devices are joined and keyed when it returns. Both meters begin with a balance of nothing,
+    unless `balance_pounds`, `toml` or `config` says otherwise. Homes are closed after the test.
     """
     # Imported here, so that pytest starts fast in projects that have the plugin but no home in a test.
     from smets1.tools.home import open_home
@@ -62,6 +64,8 @@ async def smets1_home(request: pytest.FixtureRequest) -> AsyncIterator[Callable[
     async def make(*, seed: int | None = None, **options: Any) -> Home:
         chosen = request.config.getoption("--smets1-seed") if seed is None else seed
         seeds.append(chosen)
+        if "toml" not in options and "config" not in options:
+            options.setdefault("balance_pounds", 0)
         home = await open_home(seed=chosen, **options)
         homes.append(home)
         return home

@@ -14,6 +14,8 @@ Source: Zigbee 05-3474-21 with the feature set ZigBee PRO; IEEE 802.15.4-2006; S
 
 Left out: MAC security, beacon-enabled PANs and GTS; inter-PAN; tree addressing (PRO uses random
 addresses); high-security mode (SKKE); the multicast mode of NWK (groups travel as broadcasts, as SE allows).
+Not yet: many-to-one routes (source routes are followed, not made), PAN id and address conflicts, sending
+Parent_annce and orphan notifications (both are answered), ageing of silent end devices (timeouts are kept).
 Simplified: each node keeps a neighbour for every router that it hears; APS counters run per destination.
 
 Vectors: spec examples in `tests/firmware/zigbee/`. Try: `python tests/benchmarks/bench_stack.py`

@@ -10,374 +10,38 @@ Source: Zigbee 05-3474-21, 2.2.8 (functional description), 2.2.8.4.5 (fragmentat
 
 from __future__ import annotations
 
-import random
-import struct
-from collections.abc import Callable
-from dataclasses import dataclass
-from enum import IntEnum, unique
 from typing import Final
 
 from smets1.errors import DecodeError, SecurityError
-from smets1.eui64 import Eui64
-from smets1.firmware.zigbee.aps_fragments import IncomingTransfer, OutgoingTransfer
-from smets1.firmware.zigbee.aps_frames import (
-    ApsCommand,
-    ApsFrameType,
-    ApsHeader,
-    Fragment,
-    command_header,
-    decode_aps_command,
+from smets1.firmware.zigbee.aps_fragments import IncomingTransfer
+from smets1.firmware.zigbee.aps_frames import ApsFrameType, ApsHeader, Fragment, decode_aps_command
+from smets1.firmware.zigbee.aps_sending import (
+    INTERFRAME_US,
+    MAX_BLOCKS,
+    MAX_RETRIES,
+    SLEEPY_WAIT_US,
+    ApsSender,
+    pack_header,
 )
-from smets1.firmware.zigbee.nwk import NwkConfirm, NwkData, NwkStatus
-from smets1.firmware.zigbee.nwk_membership import NwkLayer
-from smets1.firmware.zigbee.security import KeyMaterial, LinkKeyEntry
-from smets1.firmware.zigbee.security_header import AuxiliaryHeader, KeyIdentifier, open_link, seal_link
-from smets1.firmware.zigbee.timers import Deadline, TimerQueue
-from smets1.hardware.radio import ApsIndication, ApsMessage, ApsSecurity, KeyOrigin
+from smets1.firmware.zigbee.aps_tables import ACK_WAIT_US, ApsCommandHeard, ApsStatus, HeardCounters
+from smets1.firmware.zigbee.nwk_events import NwkData
+from smets1.firmware.zigbee.security import NEW_LIFE_STEP, LinkKeyEntry
+from smets1.firmware.zigbee.security_header import AuxiliaryHeader, KeyIdentifier, open_link
+from smets1.hardware.radio import ApsIndication, ApsSecurity, KeyOrigin
 
-__all__ = ["ApsCommandHeard", "ApsConfirm", "ApsLayer", "ApsStatus"]
+__all__ = ["ApsLayer"]
 
-ACK_WAIT_US: Final = 1_600_000  # apscAckWaitDuration: 0.05 s * 2 * nwkMaxDepth, and security processing
-SLEEPY_WAIT_US: Final = 7_680_000 + ACK_WAIT_US
-MAX_RETRIES: Final = 3  # apscMaxFrameRetries
-FRAME_LIFE_US: Final = 60_000_000  # after this silence a sender's counters are forgotten
-WINDOW_MASK: Final = (1 << 64) - 1
-NSDU_OCTETS: Final = 90  # 127 less FCS 2, MAC 9, NWK 8, auxiliary 14, MIC 4
-HEADER_OCTETS: Final = 8
-LINK_OCTETS: Final = 13 + 4
-INTERFRAME_US: Final = 50_000  # apscInterframeDelay as Smart Energy sets it
-MAX_BLOCKS: Final = 64
+
 SOURCE_LIMIT: Final = 4096
 ZDP_PROFILE: Final = 0x0000
-_pack_header = struct.Struct("<BBHHBB").pack
 
 
-@unique
-class ApsStatus(IntEnum):
-    """Source: Table 2.27."""
+class ApsLayer(ApsSender):
+    """The whole APS layer."""
 
-    SUCCESS = 0x00
-    ASDU_TOO_LONG = 0xA0
-    NO_ACK = 0xA7
-    NO_SHORT_ADDRESS = 0xA9
-    SECURITY_FAIL = 0xAD
+    __slots__ = ()
 
-
-@dataclass(frozen=True, slots=True)
-class ApsConfirm:
-    handle: int
-    status: ApsStatus
-    attempts: int
-    waited_us: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ApsCommandHeard:
-    """An APS command, its protection checked. `eui64` and `key_id` are None where it had no APS security."""
-
-    command: ApsCommand
-    source: int
-    eui64: Eui64 | None
-    key_id: KeyIdentifier | None
-    origin: KeyOrigin | None
-
-
-class _Sending:
-    """A message on its way, until acknowledged (or, without acknowledgement, gone)."""
-
-    __slots__ = (
-        "counter",
-        "deadline",
-        "destination",
-        "entry",
-        "handle",
-        "header",
-        "payload",
-        "started_us",
-        "transfer",
-        "tries",
-        "wait_us",
-        "wants_ack",
-    )
-
-    def __init__(self, destination: int, counter: int, handle: int, now_us: int) -> None:
-        self.destination = destination
-        self.counter = counter
-        self.handle = handle
-        self.started_us = now_us
-        self.tries = 0
-        self.wait_us = ACK_WAIT_US
-        self.wants_ack = False
-        self.header = b""
-        self.payload = b""
-        self.entry: LinkKeyEntry | None = None
-        self.deadline: Deadline | None = None
-        self.transfer: OutgoingTransfer | None = None
-
-
-class _Heard:
-    """The last APS counters of one sender."""
-
-    __slots__ = ("last", "mask", "when_us")
-
-    def __init__(self, counter: int, now_us: int) -> None:
-        self.restart(counter, now_us)
-
-    def restart(self, counter: int, now_us: int) -> None:
-        self.last = counter
-        self.mask = 1
-        self.when_us = now_us
-
-    def is_repeat(self, counter: int, now_us: int) -> bool:
-        if now_us - self.when_us > FRAME_LIFE_US:
-            self.restart(counter, now_us)
-            return False
-        self.when_us = now_us
-        ahead = (counter - self.last) & 0xFF
-        if ahead == 0:
-            return True
-        if ahead < 128:
-            self.last = counter
-            self.mask = (self.mask << ahead | 1) & WINDOW_MASK
-            return False
-        behind = 256 - ahead
-        if behind < 64:
-            bit = 1 << behind
-            if self.mask & bit:
-                return True
-            self.mask |= bit
-            return False
-        self.restart(counter, now_us)
-        return False
-
-
-class ApsLayer:
-    __slots__ = (
-        "_counters",
-        "_heard",
-        "_incoming",
-        "_next_id",
-        "_nwk",
-        "_rng",
-        "_sending",
-        "_timers",
-        "_waiting",
-        "bad_key_count",
-        "events",
-        "groups",
-        "is_sleepy_address",
-        "join_entry",
-        "keys",
-        "malformed_count",
-        "window_size",
-    )
-
-    def __init__(self, nwk: NwkLayer, keys: KeyMaterial, rng: random.Random, timers: TimerQueue) -> None:
-        self.keys = keys
-        self.events: list[object] = []
-        self.groups: set[int] = set()
-        self.join_entry: LinkKeyEntry | None = None
-        """While joining: the install-code key, shared with a trust centre that is not known yet."""
-        self.is_sleepy_address: Callable[[int], bool] = lambda _: False
-        self.window_size = 1
-        self.malformed_count = 0
-        self.bad_key_count = 0
-        self._nwk = nwk
-        self._rng = rng
-        self._timers = timers
-        self._next_id = 0
-        self._sending: dict[int, _Sending] = {}
-        self._waiting: dict[int, int] = {}  # destination << 8 | counter -> id of what waits for its ack
-        self._counters: dict[int, int] = {}
-        self._heard: dict[int, _Heard] = {}
-        self._incoming: dict[int, IncomingTransfer] = {}
-
-    @property
-    def is_waiting(self) -> bool:
-        """An acknowledgement is due: a sleeping device stays awake for it."""
-        return bool(self._waiting)
-
-    def forget_sender(self, short_address: int) -> None:
-        """A device has (re)joined: its counters start anywhere."""
-        self._heard.pop(short_address, None)
-
-    def reset(self) -> None:
-        """The network is gone; whatever was on its way has failed."""
-        for key in list(self._sending):
-            self._finish(key, ApsStatus.NO_ACK, self._sending[key].started_us)
-        self._heard.clear()
-        self._counters.clear()
-        self._incoming.clear()
-
-    # --- sending ------------------------------------------------------------------------------------
-
-    def link_entry(self, message: ApsMessage) -> LinkKeyEntry | None:
-        """The key to protect a message with; None where it asks for none. Raises SecurityError."""
-        if not message.is_secured:
-            return None
-        eui64 = self._nwk.addresses.get(message.destination)
-        entry = None if eui64 is None else self.keys.links.get(eui64)
-        if entry is None or entry.origin is KeyOrigin.INSTALL_CODE:
-            raise SecurityError(f"no link key for application traffic with 0x{message.destination:04X}")
-        return entry
-
-    def send(self, message: ApsMessage, handle: int, *, now_us: int) -> None:
-        """Ends in an ApsConfirm, if `handle` is not 0. Raises SecurityError where a link key is missing."""
-        entry = self.link_entry(message)
-        destination = message.destination
-        is_broadcast = destination >= 0xFFF8
-        wants_ack = message.wants_ack and not is_broadcast
-        counter = self._next_counter(destination)
-        sending = _Sending(destination, counter, handle, now_us)
-        sending.entry = entry
-        sending.payload = message.payload
-        sending.wants_ack = wants_ack
-        control = (0x08 if is_broadcast else 0) | (0x20 if entry else 0) | (0x40 if wants_ack else 0)
-        sending.header = _pack_header(
-            control,
-            message.destination_endpoint,
-            message.cluster_id,
-            message.profile_id,
-            message.source_endpoint,
-            counter,
-        )
-        room = NSDU_OCTETS - HEADER_OCTETS - (LINK_OCTETS if entry else 0)
-        self._next_id = key = self._next_id + 1
-        self._sending[key] = sending
-        if len(message.payload) > room:
-            if is_broadcast or len(message.payload) > MAX_BLOCKS * (room - 2):
-                self._finish(key, ApsStatus.ASDU_TOO_LONG, now_us)
-                return
-            sending.wants_ack = True
-            sending.transfer = OutgoingTransfer(message.payload, room - 2, self.window_size)
-        if sending.wants_ack:
-            self._waiting[destination << 8 | counter] = key
-            if self.is_sleepy_address(destination):
-                sending.wait_us = SLEEPY_WAIT_US
-        self._transmit(now_us, key)
-
-    def _next_counter(self, destination: int) -> int:
-        counter = self._counters.get(destination)
-        if counter is None:
-            counter = self._rng.randrange(256)
-        for _ in range(256):
-            counter = (counter + 1) & 0xFF
-            if destination << 8 | counter not in self._waiting:
-                break
-        self._counters[destination] = counter
-        return counter
-
-    def _transmit(self, now_us: int, key: int) -> None:
-        sending = self._sending.get(key)
-        if sending is None:
-            return
-        sending.tries += 1
-        if sending.transfer is not None:
-            self._transmit_block(now_us, key)
-            return
-        entry = sending.entry
-        if entry is None:
-            nsdu = sending.header + sending.payload
-        else:
-            counter = entry.out.next()
-            nsdu = seal_link(entry.cipher(0), 0, sending.header, sending.payload, self._nwk.eui64, counter)
-        if sending.wants_ack:
-            sending.deadline = self._timers.at(now_us + sending.wait_us, self._on_ack_timeout, key)
-        self._nwk.send(sending.destination, nsdu, key, now_us=now_us)
-
-    def _transmit_block(self, now_us: int, key: int) -> None:
-        """Send the next block of the window; when all of it is out, wait for its acknowledgement."""
-        sending = self._sending.get(key)
-        if sending is None or sending.transfer is None:
-            return
-        transfer = sending.transfer
-        number = transfer.take_block()
-        if number is None:
-            return
-        plain, _ = ApsHeader.decode(sending.header)
-        header = ApsHeader(
-            frame_type=ApsFrameType.DATA,
-            counter=sending.counter,
-            is_secured=sending.entry is not None,
-            wants_ack=True,
-            destination_endpoint=plain.destination_endpoint,
-            cluster_id=plain.cluster_id,
-            profile_id=plain.profile_id,
-            source_endpoint=plain.source_endpoint,
-            fragment=Fragment.PART if number else Fragment.FIRST,
-            block=number or transfer.count,
-        ).encode()
-        nsdu = self._protect(sending.entry, header, transfer.block(number))
-        if transfer.has_more_to_send:
-            self._timers.at(now_us + INTERFRAME_US, self._transmit_block, key)
-        else:
-            sending.deadline = self._timers.at(now_us + sending.wait_us, self._on_ack_timeout, key)
-        self._nwk.send(sending.destination, nsdu, key, now_us=now_us)
-
-    def _protect(self, entry: LinkKeyEntry | None, header: bytes, payload: bytes) -> bytes:
-        if entry is None:
-            return header + payload
-        return seal_link(entry.cipher(0), 0, header, payload, self._nwk.eui64, entry.out.next())
-
-    def command_frame(self, entry: LinkKeyEntry | None, key_id: int, command: ApsCommand) -> bytes:
-        """A whole APS command frame; `entry` None: no APS security."""
-        header = command_header(self._next_counter(0xFFFF), is_secured=entry is not None)
-        if entry is None:
-            return header + command.encode()
-        return seal_link(
-            entry.cipher(key_id), key_id, header, command.encode(), self._nwk.eui64, entry.out.next()
-        )
-
-    def send_command(
-        self,
-        destination: int,
-        entry: LinkKeyEntry | None,
-        key_id: int,
-        command: ApsCommand,
-        *,
-        now_us: int,
-        handle: int = 0,
-    ) -> None:
-        """NWK-secured; an ApsConfirm tells when it has gone, if `handle` is not 0."""
-        key = 0
-        if handle:
-            self._next_id = key = self._next_id + 1
-            self._sending[key] = _Sending(destination, 0, handle, now_us)
-        self._nwk.send(destination, self.command_frame(entry, key_id, command), key, now_us=now_us)
-
-    def _on_ack_timeout(self, now_us: int, key: int) -> None:
-        sending = self._sending.get(key)
-        if sending is None:
-            return
-        if sending.tries > MAX_RETRIES:
-            self._finish(key, ApsStatus.NO_ACK, now_us)
-            return
-        if sending.transfer is not None:
-            sending.transfer.repeat_window()
-        self._transmit(now_us, key)
-
-    def _finish(self, key: int, status: ApsStatus, now_us: int) -> None:
-        sending = self._sending.pop(key)
-        if sending.deadline is not None:
-            sending.deadline.cancel()
-        if sending.wants_ack:
-            self._waiting.pop(sending.destination << 8 | sending.counter, None)
-        if sending.handle:
-            waited_us = now_us - sending.started_us
-            self.events.append(ApsConfirm(sending.handle, status, sending.tries, waited_us))
-
-    # --- from NWK -----------------------------------------------------------------------------------
-
-    def on_nwk_confirm(self, confirm: NwkConfirm, now_us: int) -> None:
-        sending = self._sending.get(confirm.handle)
-        if sending is None:
-            return
-        if not sending.wants_ack:
-            is_sent = confirm.status is NwkStatus.SUCCESS
-            self._finish(confirm.handle, ApsStatus.SUCCESS if is_sent else ApsStatus.NO_ACK, now_us)
-        elif confirm.status is NwkStatus.EXPIRED:
-            # a sleeping child did not fetch it in 7.68 s: it sleeps longer than repeats can last
-            self._finish(confirm.handle, ApsStatus.NO_ACK, now_us)
+    # --- from NWK -------------------------------------------------------------------------------------
 
     def on_nwk_data(self, data: NwkData, now_us: int) -> None:
         """Foreign octets. Whatever cannot be accepted is counted and dropped."""
@@ -413,12 +77,19 @@ class ApsLayer:
         if joining is not None and key_id is KeyIdentifier.KEY_TRANSPORT:
             joining.partner = source
             entry = joining
+        elif entry is None and key_id is KeyIdentifier.KEY_TRANSPORT and self.swap_entry is not None:
+            entry = self.swap_entry
+            if entry.partner != source:  # its counters are another's
+                entry.partner, entry.rx_counter = source, -1
         if entry is None:
             raise SecurityError("no link key shared with the sender")
         counter = aux.frame_counter
         if counter <= entry.rx_counter:
             raise SecurityError("frame counter is not new")
         payload = open_link(entry.cipher(key_id), data.payload, offset, body, source, counter)
+        if 0 <= entry.rx_counter <= counter - NEW_LIFE_STEP:
+            # it has been switched off and on: its APS counters start anywhere, and none is a repeat
+            self._heard.pop(data.source, None)
         self.keys.note_link_rx(entry, counter)
         return entry, key_id, payload
 
@@ -473,7 +144,7 @@ class ApsLayer:
         if heard is None:
             if len(self._heard) >= SOURCE_LIMIT:
                 del self._heard[next(iter(self._heard))]
-            self._heard[source] = _Heard(counter, now_us)
+            self._heard[source] = HeardCounters(counter, now_us)
             return False
         return heard.is_repeat(counter, now_us)
 
@@ -490,7 +161,7 @@ class ApsLayer:
     ) -> None:
         """Endpoints swapped, same counter, same protection as what it acknowledges. Source: 2.2.5.2.3."""
         if fragment is Fragment.NONE:
-            ack = _pack_header(
+            ack = pack_header(
                 0x22 if entry else 0x02,
                 header.source_endpoint,
                 header.cluster_id,
@@ -563,7 +234,7 @@ class ApsLayer:
             )
         )
 
-    # --- fragments ----------------------------------------------------------------------------------
+    # --- fragments ------------------------------------------------------------------------------------
 
     def _collect(
         self, header: ApsHeader, payload: bytes, data: NwkData, entry: LinkKeyEntry | None, now_us: int

@@ -16,8 +16,8 @@ from typing import Any, Final
 from smets1.errors import ClosedError, DecodeError, EmulatorError, LostError, MisuseError, NoAnswerError
 from smets1.eui64 import Eui64, format_eui64
 from smets1.firmware.nvm import Nvm
-from smets1.firmware.zigbee.aps import ApsConfirm, ApsStatus
-from smets1.firmware.zigbee.mac import (
+from smets1.firmware.zigbee.aps_tables import ApsConfirm, ApsStatus
+from smets1.firmware.zigbee.mac_events import (
     ScanEnergy,
     SetChannel,
     SetPan,
@@ -25,14 +25,14 @@ from smets1.firmware.zigbee.mac import (
     SetReceiver,
     Transmit,
 )
-from smets1.firmware.zigbee.stack import (
+from smets1.firmware.zigbee.stack import ZigbeeStack
+from smets1.firmware.zigbee.stack_events import (
     HanConfig,
     LeftDevice,
     LinkKeyArrived,
     NetworkDown,
     NetworkUp,
     ProcedureEnded,
-    ZigbeeStack,
 )
 from smets1.firmware.zigbee.zdo import ZdpAnswered
 from smets1.firmware.zigbee.zdp_frames import AddressResponse, SimpleDescriptor, ZdpCluster
@@ -389,6 +389,9 @@ class HanNode:
         self.stack.settle(self._scheduler.now_us())
         self._drain()
         return answer.short_address
+
+    def known_short(self, eui64: Eui64) -> int | None:
+        return self.stack.nwk.shorts.get(eui64)
 
     def known_eui64(self, short_address: int) -> Eui64 | None:
         return self.stack.nwk.addresses.get(short_address)

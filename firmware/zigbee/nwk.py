@@ -3,8 +3,9 @@
 Theory. Every frame is secured hop by hop with the network key: whoever forwards seals anew under its own
 EUI-64 and counter, so a counter table per *neighbour* refuses replays. A frame to a child goes to it
 directly, to a sleeping one by the MAC's indirect queue; an end device gives everything to its parent; a
-router sends to a neighbour directly, else along a route, else it asks for one (`nwk_routing`). How a node
-comes and goes is in `nwk_membership`. Both are parts of this layer, each an idea of its own.
+router sends to a neighbour directly, else along a route, else it asks for one (`nwk_routing`). Broadcasts are
+in `nwk_broadcast`, what a parent does in `nwk_parent`, how a node comes and goes in `nwk_membership`: all are
+parts of this layer, an idea each.
 
 Source: Zigbee 05-3474-21, 3.6 (functional description), 4.3 (security).
 """
@@ -14,92 +15,41 @@ from __future__ import annotations
 import random
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass
-from enum import IntEnum, unique
 from typing import Any, Final
 
 from smets1.errors import DecodeError, SecurityError
 from smets1.eui64 import Eui64
-from smets1.firmware.zigbee.mac import MacConfirm, MacData, MacEvent, MacLayer, MacStatus
+from smets1.firmware.zigbee.mac import MacLayer
+from smets1.firmware.zigbee.mac_events import MacConfirm, MacData, MacEvent, MacStatus
+from smets1.firmware.zigbee.nwk_events import NwkConfirm, NwkCounters, NwkData, NwkStatus
 from smets1.firmware.zigbee.nwk_frames import (
     NwkCommand,
+    NwkCommandId,
     NwkFrameType,
     NwkHeader,
     decode_nwk_command,
 )
 from smets1.firmware.zigbee.nwk_tables import BroadcastEntry, Neighbour, Relationship
 from smets1.firmware.zigbee.security import KeyMaterial
-from smets1.firmware.zigbee.security_header import (
-    NETWORK_AUX_OCTETS,
-    open_network,
-    seal_network,
-)
+from smets1.firmware.zigbee.security_header import NETWORK_AUX_OCTETS, open_network, seal_network
 from smets1.firmware.zigbee.timers import TimerQueue
 from smets1.hardware.radio import (
     BROADCAST_ALL,
-    BROADCAST_ROUTERS,
-    BROADCAST_RX_ON,
     NodeRole,
 )
 
-__all__ = ["NwkConfirm", "NwkCore", "NwkCounters", "NwkData", "NwkStatus"]
+__all__ = ["FIRST_BROADCAST", "MAX_RADIUS", "NOBODY", "STALE_AFTER_FAILURES", "NwkCore"]
 
 FIRST_BROADCAST: Final = 0xFFF8
 MAX_RADIUS: Final = 30  # twice nwkMaxDepth
-BROADCAST_LIFE_US: Final = 9_000_000  # nwkNetworkBroadcastDeliveryTime
-BROADCAST_JITTER_US: Final = 64_000  # nwkcMaxBroadcastJitter
-PASSIVE_ACK_US: Final = 500_000  # nwkPassiveAckTimeout
-BROADCAST_RETRIES: Final = 2  # nwkMaxBroadcastRetries
 SIBLING_LIMIT: Final = 32
+FLOODED: Final = (bytes((NwkCommandId.NETWORK_STATUS,)), bytes((NwkCommandId.NETWORK_UPDATE,)))
+NOBODY: Final = -1  # no short address
 STALE_AFTER_FAILURES: Final = 3
 _HEADER: Final = struct.Struct("<HHHBB")
 _AUX: Final = struct.Struct("<BIQB")
 _DATA_CONTROL: Final = 0x0248  # data, version 2, discover route, security
 _AUX_CONTROL: Final = 0x28
-
-
-@unique
-class NwkStatus(IntEnum):
-    """Source: Table 3.39, 3.7."""
-
-    SUCCESS = 0x00
-    INVALID_REQUEST = 0xC2
-    NOT_PERMITTED = 0xC3
-    NO_NETWORKS = 0xCA
-    NO_KEY = 0xCD
-    ROUTE_DISCOVERY_FAILED = 0xD0
-    FRAME_NOT_SENT = 0xE9  # MAC: no acknowledgement
-    EXPIRED = 0xF0  # MAC: the sleeping child did not ask in time
-
-
-@dataclass(slots=True)
-class NwkData:
-    """A NWK payload for this node. Mutable only because that is cheaper."""
-
-    source: int
-    is_broadcast: bool
-    payload: bytes
-    is_secured: bool
-    lqi: int
-    previous_hop: int
-    previous_eui64: Eui64 | None  # proven by the network key
-
-
-@dataclass(frozen=True, slots=True)
-class NwkConfirm:
-    handle: int
-    status: NwkStatus
-
-
-@dataclass(slots=True)
-class NwkCounters:
-    """How often something foreign was dropped."""
-
-    malformed: int = 0
-    unsecured: int = 0
-    bad_mic: int = 0
-    replayed: int = 0
-    unroutable: int = 0
 
 
 _MAC_TO_NWK: Final = {
@@ -127,6 +77,8 @@ class NwkCore:
         self.neighbours: dict[int, Neighbour] = {}
         self.addresses: dict[int, Eui64] = {}
         self.shorts: dict[Eui64, int] = {}
+        self.guests: dict[Eui64, Neighbour] = {}
+        """Children let in but not yet proven, each at an address that nobody had before; see `nwk_parent`."""
         self.is_dirty = False  # the network record in NVM is old
         self.dirty_devices: dict[Eui64, None] = {}  # so are these devices' records
         self.accepts_unsecured = False  # while joining: the network key comes in an unsecured NWK frame
@@ -171,8 +123,16 @@ class NwkCore:
             self.addresses.pop(short_address, None)
             self._remove_neighbour(short_address)
             self.mac.cancel_indirect(short_address)
+        self.drop_guest(eui64)
         self.keys.forget_neighbour(eui64)
         self.dirty_devices[eui64] = None
+
+    def drop_guest(self, eui64: Eui64) -> None:
+        """Whoever asked to be let in under this EUI-64 has not proven itself."""
+        guest = self.guests.pop(eui64, None)
+        if guest is not None:
+            self._remove_neighbour(guest.short_address)
+            self.mac.cancel_indirect(guest.short_address)
 
     def find_child(self, eui64: Eui64) -> Neighbour | None:
         short_address = self.shorts.get(eui64)
@@ -228,6 +188,7 @@ class NwkCore:
         has_source_eui64: bool = True,
         destination_eui64: Eui64 | None = None,
         is_secured: bool = True,
+        is_indirect: bool | None = None,
         on_sent: Callable[[MacStatus, int], None] | None = None,
     ) -> None:
         """A NWK command to `next_hop` (the destination, where None); broadcasts go out once, untracked."""
@@ -244,7 +205,16 @@ class NwkCore:
         hop = destination if next_hop is None else next_hop
         if destination >= FIRST_BROADCAST:
             hop = BROADCAST_ALL
-        self._transmit(hop, header, command.encode(), 0, now_us, is_secured=is_secured, on_sent=on_sent)
+        self._transmit(
+            hop,
+            header,
+            command.encode(),
+            0,
+            now_us,
+            is_secured=is_secured,
+            is_indirect=is_indirect,
+            on_sent=on_sent,
+        )
 
     def _header(self, frame_type: NwkFrameType, destination: int, *, is_secured: bool) -> NwkHeader:
         return NwkHeader(
@@ -272,8 +242,11 @@ class NwkCore:
         if not self.is_router:
             return self.parent
         neighbour = self.neighbours.get(destination)
-        if neighbour is not None and neighbour.failures < STALE_AFTER_FAILURES:
-            return destination
+        if neighbour is not None:
+            # an end device of ours has no other way, however long it has not answered
+            is_own = neighbour.is_child and not neighbour.is_router
+            if is_own or neighbour.failures < STALE_AFTER_FAILURES:
+                return destination
         return self._next_hop_by_route(destination)
 
     def _transmit(
@@ -285,8 +258,13 @@ class NwkCore:
         now_us: int,
         *,
         is_secured: bool = True,
+        is_indirect: bool | None = None,
         on_sent: Callable[[MacStatus, int], None] | None = None,
     ) -> None:
+        """`is_indirect` None: as the neighbour table says. Else the answer to somebody who may not be in it,
+
+        and how it goes says nothing about the neighbour that has this address.
+        """
         if is_secured:
             active = self.keys.active
             if active is None:
@@ -301,11 +279,15 @@ class NwkCore:
             self.mac.send(hop, frame)
             return
         self._mac_handle = mac_handle = self._mac_handle + 1
-        self._sent[mac_handle] = (handle, hop, header, payload)
         if on_sent is not None:
             self._waits[mac_handle] = on_sent
-        neighbour = self.neighbours.get(hop)
-        if neighbour is not None and neighbour.is_sleepy and hop != self.parent:
+        if is_indirect is None:
+            self._sent[mac_handle] = (handle, hop, header, payload)
+            neighbour = self.neighbours.get(hop)
+            is_indirect = neighbour is not None and neighbour.is_sleepy and hop != self.parent
+        else:
+            self._sent[mac_handle] = (handle, NOBODY, b"", b"")
+        if is_indirect:
             self.mac.send_indirect(hop, frame, mac_handle, now_us=now_us)
         else:
             self.mac.send(hop, frame, mac_handle)
@@ -334,94 +316,6 @@ class NwkCore:
         if handle:
             self.events.append(NwkConfirm(handle, _MAC_TO_NWK[confirm.status]))
 
-    # --- broadcasts ---------------------------------------------------------------------------------
-
-    def _broadcast(self, header: bytes, payload: bytes, destination: int, sequence: int, now_us: int) -> None:
-        entry = self._new_broadcast(self.short_address, sequence, now_us)
-        entry.header, entry.payload = header, payload
-        if self.is_router:
-            self._send_broadcast(now_us, entry, destination)
-        else:
-            self._hand_to_parent(now_us, entry)
-
-    def _hand_to_parent(self, now_us: int, entry: BroadcastEntry) -> None:
-        """An end device lets its parent broadcast, and sees to it that the parent has the frame."""
-        if self.parent is None or not entry.header:
-            return
-
-        def on_sent(status: MacStatus, sent_us: int) -> None:
-            if status is MacStatus.SUCCESS or entry.tries > BROADCAST_RETRIES:
-                entry.header = entry.payload = b""
-            else:
-                self._timers.at(sent_us + PASSIVE_ACK_US, self._hand_to_parent, entry)
-
-        entry.tries += 1
-        self._transmit(self.parent, entry.header, entry.payload, 0, now_us, on_sent=on_sent)
-
-    def _new_broadcast(self, source: int, sequence: int, now_us: int) -> BroadcastEntry:
-        if now_us >= self._broadcast_due_us:
-            self._broadcast_due_us = now_us + BROADCAST_LIFE_US
-            for key in [key for key, entry in self._broadcasts.items() if entry.expires_us <= now_us]:
-                del self._broadcasts[key]
-        entry = BroadcastEntry(now_us + BROADCAST_LIFE_US)
-        self._broadcasts[source << 8 | sequence] = entry
-        return entry
-
-    def _send_broadcast(self, now_us: int, entry: BroadcastEntry, destination: int) -> None:
-        """On the air, and by unicast to each sleeping child; again if a router is not heard passing it on."""
-        if not entry.header:
-            return
-        if entry.tries == 0 and destination == BROADCAST_ALL:
-            for neighbour in list(self.neighbours.values()):
-                if neighbour.is_sleepy and neighbour.relationship is Relationship.CHILD:
-                    self._transmit(neighbour.short_address, entry.header, entry.payload, 0, now_us)
-        routers = [
-            short_address
-            for short_address, neighbour in self.neighbours.items()
-            if neighbour.is_router and neighbour.age <= 3 and neighbour.failures < STALE_AFTER_FAILURES
-        ]
-        if entry.tries and all(short_address in entry.heard for short_address in routers):
-            entry.header = entry.payload = b""
-            return
-        self._transmit(BROADCAST_ALL, entry.header, entry.payload, 0, now_us)
-        entry.tries += 1
-        if entry.tries <= BROADCAST_RETRIES and routers:
-            self._timers.at(now_us + PASSIVE_ACK_US, self._send_broadcast, entry, destination)
-        else:
-            entry.header = entry.payload = b""
-
-    def _is_new_broadcast(self, header: NwkHeader, data: MacData, payload: bytes, now_us: int) -> bool:
-        """Note a broadcast heard; pass it on if that is our part. False: known already."""
-        entry = self._broadcasts.get(header.source << 8 | header.sequence)
-        if entry is not None and entry.expires_us > now_us:
-            entry.heard.add(data.source)
-            return False
-        if header.source == self.short_address:
-            return False
-        entry = self._new_broadcast(header.source, header.sequence, now_us)
-        entry.heard.add(data.source)
-        entry.heard.add(header.source)
-        if self.is_router and header.radius > 1:
-            head = NwkHeader(
-                frame_type=header.frame_type,
-                destination=header.destination,
-                source=header.source,
-                radius=header.radius - 1,
-                sequence=header.sequence,
-                source_eui64=header.source_eui64,
-            )
-            entry.header, entry.payload = head.encode(), payload
-            when_us = now_us + self._rng.randrange(BROADCAST_JITTER_US)
-            self._timers.at(when_us, self._send_broadcast, entry, header.destination)
-        return True
-
-    def _is_for_us(self, broadcast: int) -> bool:
-        if broadcast == BROADCAST_ALL:
-            return True
-        if broadcast == BROADCAST_RX_ON:
-            return self.role is not NodeRole.SLEEPY_END_DEVICE
-        return broadcast == BROADCAST_ROUTERS and self.is_router
-
     # --- receiving ----------------------------------------------------------------------------------
 
     def on_mac_event(self, event: MacEvent, now_us: int) -> None:
@@ -433,7 +327,7 @@ class NwkCore:
         try:
             header, offset = NwkHeader.decode(data.payload)
             if header.is_secured:
-                eui64, payload = self._unprotect(data, offset)
+                eui64, payload = self._unprotect(data, header.source, offset)
             else:
                 eui64, payload = None, data.payload[offset:]
                 if not self._takes_unsecured(header, payload):
@@ -451,10 +345,10 @@ class NwkCore:
                 if header.source != data.source and header.destination >= FIRST_BROADCAST:
                     self._note_router(data.source, eui64, data.lqi)
             else:
-                self._heard_neighbour(neighbour, eui64, data, now_us)
+                self._heard_neighbour(neighbour, eui64, header.source, data, now_us)
         self._dispatch(header, eui64, payload, data, now_us)
 
-    def _unprotect(self, data: MacData, offset: int) -> tuple[Eui64, bytes]:
+    def _unprotect(self, data: MacData, originator: int, offset: int) -> tuple[Eui64, bytes]:
         """The sender (one hop away) and the payload. Raises DecodeError and SecurityError."""
         frame = data.payload
         if len(frame) < offset + NETWORK_AUX_OCTETS:
@@ -466,7 +360,8 @@ class NwkCore:
         if key is None:
             raise SecurityError("network key of another sequence number")
         received = key.rx_counters
-        if counter <= received.get(eui64, -1) or eui64 == self.eui64:
+        is_old = counter <= received.get(eui64, -1) and not self._is_new_life(eui64, originator, data.source)
+        if is_old or eui64 == self.eui64:
             self.counters.replayed += 1
             raise SecurityError("frame counter is not new")
         payload = open_network(key.cipher, frame, offset, eui64, counter)
@@ -476,26 +371,52 @@ class NwkCore:
             self._on_newer_key(sequence)
         return eui64, payload
 
+    def _is_new_life(self, eui64: Eui64, originator: int, sender: int) -> bool:
+        """A guest speaks for itself: its counters may have started again, as a device from the factory does.
+
+        The address is one that was made for this guest, and the MIC covers it: no old frame can bear it.
+        """
+        guest = self.guests.get(eui64)
+        return guest is not None and guest.short_address == originator == sender
+
     def _on_newer_key(self, sequence: int) -> None:
         """Someone already uses the key that we hold in reserve: the switch was missed. Source: 4.3.1.2."""
         active = self.keys.active
         if active is not None and 0 < (sequence - active.sequence) & 0xFF < 0x80:
             self.keys.switch_network_key(sequence)
 
-    def _heard_neighbour(self, neighbour: Neighbour, eui64: Eui64, data: MacData, now_us: int) -> None:
+    def _heard_neighbour(
+        self, neighbour: Neighbour, eui64: Eui64, originator: int, data: MacData, now_us: int
+    ) -> None:
         neighbour.lqi = data.lqi
+        neighbour.heard_us = now_us
         if neighbour.eui64 != eui64:
             is_family = neighbour.is_child or neighbour.relationship is Relationship.PARENT
             if is_family and neighbour.eui64 is not None:
                 return  # two devices with one address; the announcement of either will settle it
             neighbour.eui64 = eui64
             self.learn_address(data.source, eui64)
-        if neighbour.relationship is Relationship.UNAUTHENTICATED_CHILD:
-            neighbour.relationship = Relationship.CHILD
-            self.dirty_devices[eui64] = None
-            if neighbour.deadline is not None:
-                neighbour.deadline.cancel()
-                neighbour.deadline = None
+        neighbour.is_heard = True
+        if neighbour.relationship is Relationship.UNAUTHENTICATED_CHILD and originator == data.source:
+            self._accept_guest(neighbour, eui64, now_us)
+
+    def _accept_guest(self, guest: Neighbour, eui64: Eui64, now_us: int) -> None:
+        """It has the network key: only now does it replace whatever we knew of this device."""
+        if self.guests.get(eui64) is guest:
+            del self.guests[eui64]
+        former = self.shorts.get(eui64)
+        if former is not None and former != guest.short_address:
+            known = self.neighbours.get(former)
+            if known is not None and known.eui64 == eui64:
+                self._remove_neighbour(former)
+                self.mac.cancel_indirect(former)
+        self.learn_address(guest.short_address, eui64)
+        guest.relationship = Relationship.CHILD
+        if guest.deadline is not None:
+            guest.deadline.cancel()
+            guest.deadline = None
+        self.dirty_devices[eui64] = None
+        self._on_child_accepted(guest, now_us)
 
     def _takes_unsecured(self, header: NwkHeader, payload: bytes) -> bool:
         """Unsecured are: the network key on its way to us, and rejoin commands."""
@@ -511,7 +432,9 @@ class NwkCore:
         if header.frame_type is NwkFrameType.NWK_COMMAND and (
             is_broadcast or destination == self.short_address
         ):
-            self._on_command(header, payload, data, now_us)
+            is_flooded = is_broadcast and header.is_secured and payload[:1] in FLOODED
+            if not is_flooded or self._is_new_broadcast(header, data, payload, now_us):
+                self._on_command(header, payload, data, now_us)
             return
         if is_broadcast:
             if not self._is_new_broadcast(header, data, payload, now_us) or not self._is_for_us(destination):
@@ -577,6 +500,19 @@ class NwkCore:
             handler(command, header, data, now_us)
 
     # --- what the rest of the layer supplies ----------------------------------------------------------
+
+    def _on_child_accepted(self, child: Neighbour, now_us: int) -> None:
+        raise NotImplementedError
+
+    def _broadcast(self, header: bytes, payload: bytes, destination: int, sequence: int, now_us: int) -> None:
+        raise NotImplementedError
+
+    def _is_new_broadcast(self, header: NwkHeader, data: MacData, payload: bytes, now_us: int) -> bool:
+        """Note a broadcast heard; pass it on if that is our part. False: known already."""
+        raise NotImplementedError
+
+    def _is_for_us(self, broadcast: int) -> bool:
+        raise NotImplementedError
 
     def _next_hop_by_route(self, destination: int) -> int | None:
         raise NotImplementedError

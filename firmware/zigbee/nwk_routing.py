@@ -11,8 +11,11 @@ import random
 from collections import deque
 from typing import Final
 
-from smets1.firmware.zigbee.mac import MacData, MacLayer, MacStatus
-from smets1.firmware.zigbee.nwk import FIRST_BROADCAST, NwkConfirm, NwkCore, NwkStatus
+from smets1.firmware.zigbee.mac import MacLayer
+from smets1.firmware.zigbee.mac_events import MacData, MacStatus
+from smets1.firmware.zigbee.nwk import FIRST_BROADCAST
+from smets1.firmware.zigbee.nwk_broadcast import NwkBroadcast
+from smets1.firmware.zigbee.nwk_events import NwkConfirm, NwkStatus
 from smets1.firmware.zigbee.nwk_frames import (
     LinkStatus,
     LinkStatusEntry,
@@ -50,7 +53,7 @@ LINK_STATUS_JITTER_US: Final = 1_000_000
 ROUTER_AGE_LIMIT: Final = 3
 
 
-class NwkRouting(NwkCore):
+class NwkRouting(NwkBroadcast):
     def __init__(
         self, mac: MacLayer, keys: KeyMaterial, rng: random.Random, timers: TimerQueue, role: NodeRole
     ) -> None:

@@ -18,6 +18,7 @@ __all__ = [
     "CAPABILITY_MAINS",
     "CAPABILITY_ROUTER",
     "CAPABILITY_RX_ON",
+    "DEFAULT_TIMEOUT",
     "BroadcastEntry",
     "DiscoveryEntry",
     "Neighbour",
@@ -31,6 +32,7 @@ CAPABILITY_ROUTER: Final = 0x02
 CAPABILITY_MAINS: Final = 0x04
 CAPABILITY_RX_ON: Final = 0x08
 CAPABILITY_ALLOCATE: Final = 0x80
+DEFAULT_TIMEOUT: Final = 8  # nwkEndDeviceTimeoutDefault: 256 minutes
 
 
 @unique
@@ -54,12 +56,14 @@ class Neighbour:
         "deadline",
         "eui64",
         "failures",
+        "heard_us",
+        "is_heard",
         "is_sleepy",
         "lqi",
         "outgoing_cost",
         "relationship",
         "short_address",
-        "timeout_us",
+        "timeout",
     )
 
     def __init__(
@@ -74,8 +78,10 @@ class Neighbour:
         self.outgoing_cost = 0
         self.age = 0
         self.failures = 0
-        self.deadline: Deadline | None = None  # unauthenticated child: when it is given up
-        self.timeout_us = 0  # end device: how long it may be silent; 0: for ever
+        self.deadline: Deadline | None = None  # when an unproven or silent child is given up
+        self.timeout = DEFAULT_TIMEOUT  # end device: how long it may be silent, as `timeout_us` reads it
+        self.heard_us = 0  # end device: its last frame or poll
+        self.is_heard = False  # under the network key, since we were switched on
 
     @property
     def is_router(self) -> bool:

@@ -23,9 +23,11 @@ from smets1.firmware.nvm import Nvm
 from smets1.firmware.zigbee.security_header import KeyIdentifier
 from smets1.hardware.radio import KeyOrigin, LinkKey
 
-__all__ = ["COUNTER_LIMIT", "KeyMaterial", "LinkKeyEntry", "NetworkKey", "OutgoingCounter"]
+__all__ = ["COUNTER_LIMIT", "NEW_LIFE_STEP", "KeyMaterial", "LinkKeyEntry", "NetworkKey", "OutgoingCounter"]
 
 COUNTER_STEP: Final = 1024
+NEW_LIFE_STEP: Final = 512
+"""A restart skips at least so many values more: who sees such a gap knows that the sender began anew."""
 COUNTER_LIMIT: Final = 0xFFFFFFFF
 RX_PUT_INTERVAL_US: Final = 10_000_000
 
@@ -39,7 +41,7 @@ class OutgoingCounter:
         stored = nvm.get(name)
         self._nvm = nvm
         self._name = name
-        self.value = int.from_bytes(stored, "big") if stored else 0
+        self.value = int.from_bytes(stored, "big") + NEW_LIFE_STEP if stored else 0
         self._ceiling = self.value
 
     def next(self) -> int:
@@ -184,6 +186,15 @@ class KeyMaterial:
             out.reserve()
             self.links[partner] = LinkKeyEntry(partner, key, origin, out)
         self._nvm.put(f"key/link/{partner:016x}", bytes((origin,)) + key)
+        self._nvm.commit()
+
+    def set_swapped_key(self, partner: Eui64, hashed_key: bytes) -> None:
+        """Trust centre out of a backup: what a device will rejoin with, beside its install-code key."""
+        entry = LinkKeyEntry(
+            partner, hashed_key, KeyOrigin.INSTALL_CODE, self._outgoing(partner, KeyOrigin.INSTALL_CODE)
+        )
+        self.links[partner] = entry
+        self._nvm.put(f"key/link/{partner:016x}", bytes((KeyOrigin.INSTALL_CODE,)) + hashed_key)
         self._nvm.commit()
 
     def _outgoing(self, partner: Eui64, origin: KeyOrigin) -> OutgoingCounter:

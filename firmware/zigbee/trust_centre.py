@@ -18,7 +18,7 @@ from typing import Final
 
 from smets1.eui64 import Eui64
 from smets1.firmware.nvm import Nvm
-from smets1.firmware.zigbee.aps import ApsCommandHeard, ApsLayer
+from smets1.firmware.zigbee.aps import ApsLayer
 from smets1.firmware.zigbee.aps_frames import (
     KeyType,
     RemoveDevice,
@@ -29,7 +29,9 @@ from smets1.firmware.zigbee.aps_frames import (
     UpdateDevice,
     UpdateStatus,
 )
-from smets1.firmware.zigbee.nwk_membership import ChildJoined, NwkLayer
+from smets1.firmware.zigbee.aps_tables import ApsCommandHeard
+from smets1.firmware.zigbee.nwk_events import ChildJoined
+from smets1.firmware.zigbee.nwk_membership import NwkLayer
 from smets1.firmware.zigbee.nwk_tables import CAPABILITY_RX_ON
 from smets1.firmware.zigbee.security import KeyMaterial, LinkKeyEntry
 from smets1.firmware.zigbee.security_header import KeyIdentifier
@@ -100,7 +102,6 @@ class TrustCentre:
     def on_child_joined(self, child: ChildJoined, now_us: int) -> None:
         """A device is our own child now."""
         is_sleepy = not child.capability & CAPABILITY_RX_ON
-        self._parents.pop(child.eui64, None)
         self._on_joined(child.eui64, child.short_address, None, is_sleepy, child.status, now_us)
 
     def on_update_device(self, heard: ApsCommandHeard, command: UpdateDevice, now_us: int) -> bool:
@@ -113,8 +114,13 @@ class TrustCentre:
                 heard.source, router, KeyIdentifier.DATA, RemoveDevice(target=command.device), now_us=now_us
             )
             return False
-        self._nwk.learn_address(command.short_address, command.device)
-        self._parents[command.device] = heard.source
+        if self._nwk.addresses.get(command.short_address, command.device) != command.device:
+            # its new parent did not know that this address is somebody's: let it be given another
+            router = None if heard.eui64 is None else self._keys.links.get(heard.eui64)
+            self._aps.send_command(
+                heard.source, router, KeyIdentifier.DATA, RemoveDevice(target=command.device), now_us=now_us
+            )
+            return False
         self._on_joined(command.device, command.short_address, heard.source, False, command.status, now_us)
         return False
 
@@ -127,15 +133,14 @@ class TrustCentre:
         status: int,
         now_us: int,
     ) -> None:
-        self._aps.forget_sender(short_address)
         if status == UpdateStatus.STANDARD_SECURED_REJOIN:
+            self._aps.forget_sender(short_address, now_us)
+            self._settle_at(eui64, short_address, parent)
             return  # it has the key; its announcement follows
         is_rejoin = status == UpdateStatus.STANDARD_TRUST_CENTRE_REJOIN
         entry = self._keys.links.get(eui64) if is_rejoin else self._keys.install_entry(eui64)
         if entry is None:
             return
-        if not is_rejoin and entry.origin is KeyOrigin.INSTALL_CODE:
-            entry.rx_counter = -1  # a device from the factory counts from 0
         self._forget_joining(short_address)
         joining = _Joining(eui64, short_address, parent, is_sleepy, is_rejoin, entry)
         self._joining[short_address] = joining
@@ -173,11 +178,27 @@ class TrustCentre:
         if joining is not None and joining.deadline is not None:
             joining.deadline.cancel()
 
+    def _settle_at(self, eui64: Eui64, short_address: int, parent: int | None) -> None:
+        """The device is there, and has shown that it has the network key."""
+        if parent is None:
+            self._parents.pop(eui64, None)
+        else:
+            self._nwk.learn_address(short_address, eui64)
+            self._parents[eui64] = parent
+
+    def _accept(self, joining: _Joining) -> None:
+        """Until now anybody may have asked under this EUI-64; only from here on is anything replaced."""
+        self._forget_joining(joining.short_address)
+        self._settle_at(joining.eui64, joining.short_address, joining.parent)
+        entry = joining.entry
+        if not joining.is_rejoin and entry.origin is KeyOrigin.INSTALL_CODE:
+            entry.rx_counter = -1  # a device from the factory counts from 0
+
     def on_heard(self, short_address: int, now_us: int) -> None:
         """A frame under the network key came from there: it has the key."""
         joining = self._joining.get(short_address)
         if joining is not None:
-            self._forget_joining(short_address)
+            self._accept(joining)
             self._announcement_due[joining.eui64] = now_us + JOIN_LIFE_US
             self._report(joining.eui64, short_address, joining.is_sleepy, joining.is_rejoin)
 
@@ -186,7 +207,7 @@ class TrustCentre:
         due_us = self._announcement_due.pop(eui64, 0)
         joining = self._joining.get(short_address)
         if joining is not None and joining.eui64 == eui64:
-            self._forget_joining(short_address)
+            self._accept(joining)
             self._report(eui64, short_address, is_sleepy, joining.is_rejoin)
         elif now_us >= due_us:
             self._report(eui64, short_address, is_sleepy, True)

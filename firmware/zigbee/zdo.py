@@ -28,12 +28,13 @@ from smets1.firmware.zigbee.zdp_frames import (
     ZdpReader,
     ZdpStatus,
 )
-from smets1.hardware.radio import ApsIndication, ApsMessage, NodeRole
+from smets1.hardware.radio import BROADCAST_ROUTERS, ApsIndication, ApsMessage, NodeRole
 
 __all__ = ["Announced", "LeaveAsked", "PermitAsked", "Zdo", "ZdpAnswered"]
 
 RESPONSE: Final = 0x8000
 BINDING_LIMIT: Final = 64
+PARENT_ANNCE_CHILDREN: Final = 8  # in one unfragmented broadcast
 LQI_RECORDS: Final = 2  # what fits into one unfragmented answer
 
 
@@ -151,6 +152,9 @@ class Zdo:
             raise DecodeError("ZDP", 0, "no transaction number")
         transaction, body = payload[0], payload[1:]
         cluster_id = indication.cluster_id
+        if cluster_id == ZdpCluster.PARENT_ANNCE | RESPONSE:
+            self._on_parent_annce_rsp(body)
+            return
         if cluster_id & RESPONSE:
             handle = self._asked.pop((cluster_id & ~RESPONSE, transaction), None)
             if handle is not None:
@@ -282,10 +286,20 @@ class Zdo:
     def _on_parent_annce(self, indication: ApsIndication, body: bytes, now_us: int) -> bytes | None:
         """Another router names its children: those that we also have are ours only if heard since."""
         annce = ParentAnnce.decode(body)
-        ours = tuple(eui64 for eui64 in annce.children if self._nwk.find_child(eui64) is not None)
+        ours = self._nwk.keep_or_release(annce.children)
         if not ours:
             return None
         return bytes((ZdpStatus.SUCCESS,)) + ParentAnnce(children=ours).encode()
+
+    def announce_children(self, children: list[Eui64]) -> None:
+        for start in range(0, len(children), PARENT_ANNCE_CHILDREN):
+            part = ParentAnnce(children=tuple(children[start : start + PARENT_ANNCE_CHILDREN]))
+            self.tell(BROADCAST_ROUTERS, ZdpCluster.PARENT_ANNCE, part.encode())
+
+    def _on_parent_annce_rsp(self, body: bytes) -> None:
+        reader = ZdpReader(body, "Parent_annce_rsp")
+        if reader.uint(1) == ZdpStatus.SUCCESS:
+            self._nwk.release_children(ParentAnnce.decode(body[1:]).children)
 
     # --- binding ----------------------------------------------------------------------------------------
 

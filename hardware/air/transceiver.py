@@ -86,6 +86,7 @@ class AirRadio:
         "listener",
         "name",
         "pan_id",
+        "pends_always",
         "short_address",
     )
 
@@ -101,6 +102,7 @@ class AirRadio:
         self.is_coordinator = False
         self.is_promiscuous = False
         self.is_closed = False
+        self.pends_always = False  # as chips without a table of sources acknowledge a data request
         self._air = air
         self._at = air.scheduler.call_at_us
         self._is_on = True
@@ -327,7 +329,9 @@ class AirRadio:
     def acknowledge(self, head: FramePeek, received_us: int) -> Emission:
         """The acknowledgement that the chip sends by itself, 192 us after the frame's last symbol."""
         pending = head.command_id == COMMAND_DATA_REQUEST and (
-            head.source_short in self._pending_shorts or head.source_eui64 in self._pending_eui64s
+            self.pends_always
+            or head.source_short in self._pending_shorts
+            or head.source_eui64 in self._pending_eui64s
         )
         psdu, peeked = _ACKS[pending][head.sequence]
         start_us = received_us + TURNAROUND_US

@@ -29,7 +29,7 @@ SCHEMA_VERSION: Final = "5.4"
 class ResponseCode(StrEnum):
     """The codes that this head end gives, out of the schema's list.
 
-    The last block is an **assumption**: the codes are in the schema, their meanings are not public
+    From E40 on they are an **assumption**: the codes are in the schema, their meanings are not public
     with it. A laboratory that has the DUIS text changes them here.
     """
 
@@ -50,17 +50,41 @@ class ResponseCode(StrEnum):
     SEQUENCE_FAILED = "E31"
 
     DUPLICATE_REQUEST = "E40"
+    CANCELLED = "E41"  # a future-dated request that its user has withdrawn
     PRE_COMMAND_CHANGED = "E43"
     NOT_AUTHORISED_BY_DCO = "E55"
+    QUARANTINED = "E56"  # anomaly detection holds it back
     BAD_SIGNATURE = "E100"
     BAD_CONTENT = "E1000"
+    SCHEDULE_OTHER_DEVICE = "E050101"  # 5.1: the device is not known, or not the user's
+    SCHEDULE_SERVICE = "E050102"  # 5.1: this service cannot be scheduled for this device, or user
+    SCHEDULE_DATES = "E050103"  # 5.1: the end is before the start, or already over
+    SCHEDULE_LIMIT = "E050105"  # 5.1: 99 schedules are the most that one answer can list
+    SCHEDULE_NOT_FOUND = "E050201"  # 5.2
+    NO_SCHEDULE_TO_DELETE = "E050301"  # 5.3
     INVENTORY_NOT_FOUND = "E080201"
+    DECOMMISSION_UNKNOWN = "E080301"  # 8.3: not in the inventory
+    DECOMMISSION_STATUS = "E080302"  # 8.3: not in a status that can be decommissioned
+    UPDATE_UNKNOWN = "E080405"  # 8.4: not in the inventory
+    UPDATE_STATUS = "E080406"  # 8.4: no way from the present status to this one
+    UPDATE_TYPE = "E080407"  # 8.4: not for this type of device
+    DELETE_STATUS = "E080408"  # 8.4: only a pending device can be deleted
+    LOG_DEVICE_UNKNOWN = "E081101"  # 8.11: the device is not in the inventory
+    PRENOTIFIED_BEFORE = "E120201"  # 12.2: the device is in the inventory already
 
 
 @unique
 class DccAlertCode(StrEnum):
     """The alerts that this head end sends. Source: DUIS-5.4.xsd, DCCAlertMessage; migration guide."""
 
+    CREDENTIALS_UPDATED = "N42"  # to whoever's credentials were placed
+    NETWORK_OPERATOR_TOLD = "N16"  # a meter was commissioned: to its network operator
+    SUPPLIER_TOLD = "N55"  # a meter was commissioned: to its supplier
+    STATUS_CHANGED = "N8"  # **assumption**: a device was decommissioned or deleted
+    SCHEDULE_REMOVED = "N40"  # **assumption**: a DSP schedule ended with its device
+    LOG_UPDATED = "N24"  # **assumption**: what came of 8.11
+    QUARANTINED = "AD1"  # anomaly detection holds a request back
+    UNKNOWN_TO_USER = "N999"  # an alert that the user's DUIS version does not have
     SRV_NOT_SUPPORTED = "N60"  # the variant cannot be used with a SMETS1 device
     COMMAND_VARIANT_NOT_SUPPORTED = "N61"
     S1SP_ALERT = "N62"  # **assumption**: the schema numbers it, the meaning is not public with it

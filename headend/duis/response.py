@@ -18,7 +18,7 @@ from smets1.firmware.civil import format_utc
 from smets1.headend.duis.codes import DS, RA, SCHEMA_VERSION, SR, DccAlertCode, ResponseCode
 from smets1.headend.duis.request import DuisRequest, RequestId, XmlNode
 
-__all__ = ["DebugEntry", "DeviceTime", "ResponseBuilder", "ResponseSigner", "node"]
+__all__ = ["DebugEntry", "DeviceTime", "ResponseBuilder", "ResponseSigner", "is_success", "node"]
 
 _PREFIXES: Final = {"sr": SR, "ra": RA, "ds": DS}
 _MAX_ERROR: Final = 250  # MMC-5.4.xsd, StatusSMETS1/Error
@@ -96,16 +96,22 @@ class ResponseBuilder:
         data: XmlNode | None,
         time: DeviceTime | None,
         debug: tuple[DebugEntry, ...] = (),
+        schedule_id: int | None = None,
     ) -> bytes:
-        """SMETS1ResponseMessage with the S1SP's signature: what the device answered, good or bad."""
+        """SMETS1ResponseMessage with the S1SP's signature: what the device answered, good or bad.
+
+        What a DSP schedule asked for bears the schedule's id, and no RequestID, since no user sent one.
+        """
         root, body = self._root(
-            request.request_id,
+            request.request_id if schedule_id is None else None,
             ResponseCode.SUCCESS,
             now_utc_us,
             response_id=request.request_id.reversed(),
         )
         message = _child(body, SR, "SMETS1ResponseMessage")
         _references(message, SR, request)
+        if schedule_id is not None:
+            _child(message, SR, "DSPScheduleID", str(schedule_id))
         signed, content = self._signed_response(request.request_id.reversed(), request, time)
         payload = _child(content, SR, "ResponseMessage")
         if data is not None:
@@ -181,10 +187,17 @@ class ResponseBuilder:
         *,
         now_utc_us: int,
         time: DeviceTime,
+        throttled: tuple[int, int] | None = None,
     ) -> bytes:
-        """A device's own alert (`alert_code` 0..0xFFFF), from `alert_id.originator` to its user."""
+        """A device's own alert (`alert_code` 0..0xFFFF), from `alert_id.originator` to its user.
+
+        `throttled`: number of the throttled series, and how many alerts this one stands for.
+        """
         root, body = self._root(None, ResponseCode.SUCCESS, now_utc_us, response_id=alert_id)
         message = _child(body, SR, "SMETS1ResponseMessage")
+        if throttled is not None:
+            _child(message, SR, "ThrottledAlertSequenceId", str(throttled[0]))
+            _child(message, SR, "ThrottledAlertCount", str(throttled[1]))
         signed, content = self._signed_response(alert_id, None, time)
         alert = _child(content, SR, "DeviceAlertMessage")
         details = _child(alert, RA, "DeviceAlertContent")
@@ -240,6 +253,11 @@ class ResponseBuilder:
             stamp.set("isFromGSME", _text(time.is_from_gsme))
             stamp.set("ClockStatus", time.clock_status)
         return signed, _child(response, SR, "Body")
+
+
+def is_success(response: bytes) -> bool:
+    """Of a response that was made here: I0, and no device has said no."""
+    return b"<sr:ResponseCode>I0<" in response and b'MessageSuccess="false"' not in response
 
 
 def _references(parent: etree._Element, namespace: str, request: DuisRequest) -> None:

@@ -14,7 +14,9 @@ from typing import Final
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature as BadDigest
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from lxml import etree
 from signxml.algorithms import (
     CanonicalizationMethod,
@@ -78,6 +80,10 @@ class CertificateStore:
     def find(self, name: IssuerSerial) -> Credential | None:
         return self._by_name.get(name)
 
+    def of(self, eui64: Eui64) -> list[Credential]:
+        """All of one party, in the order in which they were added."""
+        return [known for known in self._by_name.values() if known.eui64 == eui64]
+
 
 class XmlSigner:
     """Signs with one credential, which must have its key."""
@@ -136,6 +142,22 @@ class Verifier:
         if signed is None or signed.tag != root.tag:
             raise SecurityError("bad signature: it does not cover the document")
         return signed, credential
+
+    def is_signed_by(self, eui64: Eui64, signature: bytes, octets: bytes) -> bool:
+        """Whether one of the party's certificates verifies `signature` (r | s, 64 octets; foreign octets)."""
+        if len(signature) != 64:
+            return False
+        r, s = int.from_bytes(signature[:32], "big"), int.from_bytes(signature[32:], "big")
+        encoded = encode_dss_signature(r, s)
+        for credential in self._store.of(eui64):
+            key = credential.certificate.public_key()
+            try:
+                if isinstance(key, ec.EllipticCurvePublicKey):
+                    key.verify(encoded, octets, ec.ECDSA(hashes.SHA256()))
+                    return True
+            except BadDigest:
+                continue
+        return False
 
     def _signer_of(self, root: etree._Element) -> Credential:
         signatures = list(root.iter(f"{{{DS}}}Signature"))

@@ -9,12 +9,10 @@ from __future__ import annotations
 
 from typing import Final
 
-from smets1.headend.srv import device_log, firmware, reads, supply, top_up
+from smets1.headend.srv import commission, device_log, firmware, reads, supply, top_up
 from smets1.headend.srv.steps import Plan
 
 __all__ = ["PLANS", "Plan"]
 
-PLANS: Final[dict[str, Plan]] = {
-    plan.srv: plan
-    for plan in (*reads.PLANS, *top_up.PLANS, *supply.PLANS, *device_log.PLANS, *firmware.PLANS)
-}
+_FAMILIES: Final = (reads, top_up, supply, device_log, firmware, commission)
+PLANS: Final[dict[str, Plan]] = {plan.srv: plan for family in _FAMILIES for plan in family.PLANS}

@@ -1,25 +1,33 @@
-"""SRV 8.9 Read Device Log: from the hub's whitelist.
+"""The hub's whitelist: 8.9 Read Device Log, 8.11 Update HAN Device Log, 8.7 joins, 8.8 unjoins.
 
 Asked of the CHF it is the CHF device log, with the time of each device's last communication (absent:
 never). Asked of a meter or the GPF it lists the devices that talk to it. **Assumption** for those: the
 gas meter talks to the GPF; the GPF to the gas meter and the displays; the electricity meter to the displays.
-Source: MMC-5.4.xsd, ReadDeviceLogRsp; TMAD 16.12, 16.13 (CHF Whitelist).
+
+8.11 adds a device with its install code to the hub's log, or removes it. A SMETS1 home has no join of two
+devices: all have their keys from the hub. **Assumption**: 8.7 succeeds where the other device is on
+the hub's log, and 8.8 takes it off; neither needs a SUA, since only the hub acts.
+Source: MMC-5.4.xsd, ReadDeviceLogRsp, UpdateHANDeviceLogRsp, JoinService...Rsp, UnjoinService...Rsp;
+TMAD 16.12, 16.13 (CHF Whitelist).
 """
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from typing import Final
 
+from smets1.errors import DecodeError
 from smets1.eui64 import format_eui64
 from smets1.firmware.civil import format_utc, from_zigbee_s
-from smets1.firmware.zcl.clusters.smets1 import HUB_CONTROL
+from smets1.firmware.crypto.mmo import format_install_code
+from smets1.firmware.zcl.clusters.smets1 import HUB_CONTROL, DeviceLogOperation
 from smets1.headend.duis.codes import DeviceType
 from smets1.headend.duis.request import XmlNode
 from smets1.headend.duis.response import node
+from smets1.headend.inventory import InventoryDevice
 from smets1.headend.srv.frames import Value
 from smets1.headend.srv.meter import Place, command
-from smets1.headend.srv.steps import Answer, Plan, PlanRun, Step, Task, succeed
+from smets1.headend.srv.steps import Answer, Plan, PlanRun, RefusedByDeviceError, Step, Task, succeed
 
 __all__ = ["PLANS"]
 
@@ -36,6 +44,18 @@ _PARTNERS: Final = {
     DeviceType.GPF: (DeviceType.GSME, *_DISPLAYS),
 }
 _LOG_TYPES: Final = {DeviceType.IHD: "Type2", DeviceType.CAD: "Type2"}
+
+_NOT_FOUND: Final = 0x8B  # ZCL
+_INVALID: Final = 0x85  # ZCL INVALID_FIELD
+# As the hub's device log numbers them: GBCS device types.
+_TYPE_CODES: Final = {
+    DeviceType.GSME: 0,
+    DeviceType.ESME: 1,
+    DeviceType.IHD: 6,
+    DeviceType.PPMID: 7,
+    DeviceType.CAD: 8,
+}
+_TYPE_UNKNOWN: Final = 0xFF
 
 _Entries = list[dict[str, Value]]
 
@@ -90,7 +110,101 @@ def _partner_entries(task: Task, entries: _Entries) -> list[XmlNode | None]:
     ]
 
 
+def _update_log(task: Task) -> PlanRun:
+    device, added = task.other, task.body.find("AddDeviceToCHFWhitelist")
+    is_added = task.body.value("RequestType") == "Add"
+    if device is None:
+        raise RefusedByDeviceError("the device is not in the inventory", _NOT_FOUND)
+    install_code = b""
+    if is_added:
+        if added is None:
+            raise RefusedByDeviceError("AddDeviceToCHFWhitelist is missing", _INVALID)
+        try:
+            install_code = format_install_code(bytes.fromhex(added.value("InstallCode") or ""))
+        except (ValueError, DecodeError):
+            raise RefusedByDeviceError("InstallCode has not 6, 8, 12 or 16 octets", _INVALID) from None
+    operation = DeviceLogOperation.ADD if is_added else DeviceLogOperation.REMOVE
+    answer = yield from _write_log(task, operation, device, install_code)
+    return succeed("UpdateHANDeviceLogRsp", answer=answer)
+
+
+def _write_log(
+    task: Task, operation: DeviceLogOperation, device: InventoryDevice, install_code: bytes = b""
+) -> Generator[Step, Answer, Answer]:
+    values, answer = yield from command(
+        Place(task.device.hub, _HUB_ENDPOINT),
+        HUB_CONTROL.cluster_id,
+        "update_device_log",
+        "update_device_log_response",
+        operation=operation,
+        device=device.eui64,
+        device_type=_TYPE_CODES.get(device.device_type, _TYPE_UNKNOWN),
+        install_code=install_code,
+    )
+    if values["status"]:
+        raise RefusedByDeviceError("the hub refuses the change of its log", values["status"])
+    return answer
+
+
+def _join(response_name: str) -> Callable[[Task], PlanRun]:
+    def join(task: Task) -> PlanRun:
+        entries, answer = yield from _all_entries(task)
+        other = task.other
+        if other is None or not _is_on_hub(other, task, entries):
+            raise RefusedByDeviceError("the other device is not on the hub's device log", _NOT_FOUND)
+        return succeed(response_name, _asn1("joinResponseCode", "success"), answer=answer)
+
+    return join
+
+
+def _is_on_hub(device: InventoryDevice, task: Task, entries: _Entries) -> bool:
+    """The hub's own functions and its ESME are on the HAN without being listed (TMAD 16.12)."""
+    if device.device_type in (DeviceType.ESME, DeviceType.GPF, DeviceType.CHF):
+        return device.hub == task.device.hub
+    return any(entry["device"] == device.eui64 for entry in entries)
+
+
+def _unjoin(response_name: str) -> Callable[[Task], PlanRun]:
+    def unjoin(task: Task) -> PlanRun:
+        other = task.other
+        if other is None or other.device_type not in (DeviceType.GSME, *_DISPLAYS):
+            raise RefusedByDeviceError("the other device is not on the hub's device log", _NOT_FOUND)
+        answer = yield from _write_log(task, DeviceLogOperation.REMOVE, other)
+        return succeed(response_name, _asn1("unjoinResponseCode", "success"), answer=answer)
+
+    return unjoin
+
+
+def _asn1(name: str, status: str) -> XmlNode | None:
+    """StatusASN1; which number goes with which failure is an **assumption**."""
+    return node(name, [node("ASN1Status", status)], ResponseCode=0 if status == "success" else 1)
+
+
+def _pairing(srv: str, name: str, run: Callable[[str], Callable[[Task], PlanRun]]) -> Plan:
+    code = "joinResponseCode" if name.startswith("Join") else "unjoinResponseCode"
+    failure = "other" if name.startswith("Join") else "otherDeviceNotInDeviceLog"
+    return Plan(
+        srv=srv,
+        body_name=name,
+        response_name=f"{name}Rsp",
+        devices=frozenset(_PARTNERS) | frozenset(_DISPLAYS),
+        run=run(f"{name}Rsp"),
+        failure_content=lambda _: _asn1(code, failure),
+    )
+
+
 PLANS: Final = (
+    _pairing("8.7.1", "JoinServiceCritical", _join),
+    _pairing("8.7.2", "JoinServiceNonCritical", _join),
+    _pairing("8.8.1", "UnjoinServiceCritical", _unjoin),
+    _pairing("8.8.2", "UnjoinServiceNonCritical", _unjoin),
+    Plan(
+        srv="8.11",
+        body_name="UpdateHANDeviceLog",
+        response_name="UpdateHANDeviceLogRsp",
+        devices=frozenset({DeviceType.CHF}),
+        run=_update_log,
+    ),
     Plan(
         srv="8.9",
         body_name="ReadDeviceLog",

@@ -21,11 +21,8 @@ _HUB_TYPES: Final = (DeviceType.CHF, DeviceType.GPF)
 
 
 def read_inventory(inventory: Inventory, body: XmlNode) -> tuple[ResponseCode, XmlNode | None]:
-    """All devices of the home that the given device, or MPAN or MPRN, belongs to.
-
-    A home is not known by UPRN or address here: such a request finds nothing.
-    """
-    device_id, mpxn = body.value("DeviceID"), body.value("MPxN")
+    """All devices of the home of the given device, MPAN or MPRN, UPRN, or postcode and address."""
+    device_id, mpxn, uprn = body.value("DeviceID"), body.value("MPxN"), body.value("UPRN")
     devices: list[InventoryDevice] = []
     if device_id is not None:
         try:
@@ -34,12 +31,24 @@ def read_inventory(inventory: Inventory, body: XmlNode) -> tuple[ResponseCode, X
             return ResponseCode.BAD_CONTENT, None
     elif mpxn is not None:
         devices = inventory.home_of_mpxn(mpxn)
-    elif body.find("UPRN") is None and body.find("PropertyFilter") is None:
+    elif uprn is not None:
+        devices = inventory.home_where(lambda device: device.uprn == uprn)
+    elif (found := body.find("PropertyFilter")) is not None:
+        wanted = _plain(found.value("PostCode")), _plain(found.value("AddressIdentifier"))
+        devices = inventory.home_where(
+            lambda device: (_plain(device.post_code), _plain(device.address)) == wanted and any(wanted)
+        )
+    else:
         return ResponseCode.BAD_CONTENT, None
     if not devices:
         return ResponseCode.INVENTORY_NOT_FOUND, None
     listed = [node("Device", _device(device)) for device in devices[:MAX_ANSWERED]]
     return ResponseCode.SUCCESS, node("DSPInventory", listed)
+
+
+def _plain(text: str | None) -> str:
+    """As people compare postcodes and house names."""
+    return "".join((text or "").split()).upper()
 
 
 def _device(device: InventoryDevice) -> list[XmlNode | None]:
@@ -56,5 +65,8 @@ def _device(device: InventoryDevice) -> list[XmlNode | None]:
         node("DeviceFirmwareVersion", device.firmware_version),
         node("DateCommissioned", date),
         node("ImportMPxN", device.mpxn),
+        node("ExportMPAN", device.export_mpan),
+        node("ESMEVariant", device.esme_variant),
+        node("UPRN", device.uprn),
         node("CSPRegion", "SMETS1") if device.device_type in _HUB_TYPES else None,
     ]

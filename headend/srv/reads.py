@@ -1,4 +1,4 @@
-"""Reads of a meter's account and registers: SRVs 4.1.1, 4.3, 4.18, 6.2.9.
+"""Reads of a meter's account and registers: SRVs 4.1.1, 4.3, 4.16, 4.18, 6.2.4, 6.2.9.
 
 Source: MMC-5.4.xsd, the `...Rsp` types named below; facts on PaymentControlConfiguration of real meters.
 """
@@ -8,12 +8,15 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Final
 
+from smets1.eui64 import format_eui64
 from smets1.firmware.zcl.clusters.metering import METERING
 from smets1.firmware.zcl.clusters.prepayment import PREPAYMENT
+from smets1.firmware.zcl.clusters.smets1 import DEVICE_INFORMATION
+from smets1.headend.duis.codes import DeviceType
 from smets1.headend.duis.request import XmlNode
 from smets1.headend.duis.response import node
 from smets1.headend.srv.frames import Value
-from smets1.headend.srv.meter import METERS_AND_PROXY, place_to_read, read
+from smets1.headend.srv.meter import METERS_AND_PROXY, place_to_command, place_to_read, read
 from smets1.headend.srv.steps import Plan, PlanRun, RefusedByDeviceError, Task, succeed
 
 __all__ = ["PLANS"]
@@ -109,6 +112,45 @@ def _payment_mode(task: Task) -> PlanRun:
     )
 
 
+def _active_power(task: Task) -> PlanRun:
+    """Whole watts, to one significant unit of the meter's own."""
+    values, answer = yield from read(
+        place_to_read(task), METERING.cluster_id, "instantaneous_demand", "multiplier", "divisor"
+    )
+    demand = values.get("instantaneous_demand")
+    if demand is None:
+        raise RefusedByDeviceError("the meter gives no active power", _NO_VALUE)
+    watts = demand * (values.get("multiplier") or 1) * 1000 // (values.get("divisor") or 1000)
+    power = node("ActivePowerImport", [node("Value", watts), node("Unit", "W")])
+    total = node("PrimaryActivePowerImportValue", watts)
+    return succeed("ReadActivePowerImportRsp", power, total, answer=answer)
+
+
+def _identity(task: Task) -> PlanRun:
+    """6.2.4, all that a SMETS1 device says of itself; the schema has 8 characters for a model.
+
+    The mirror is the hub's and says what the hub is, so a gas meter is asked itself, when it wakes.
+    """
+    is_gas_meter = task.device.device_type is DeviceType.GSME
+    place = place_to_command(task) if is_gas_meter else place_to_read(task)
+    values, answer = yield from read(place, DEVICE_INFORMATION.cluster_id, "model", "manufacturer")
+    return succeed(
+        "ReadDeviceConfigurationIdentityExcMPxNRsp",
+        node("DeviceIdentifier", format_eui64(place.target)),
+        node("ModelType", _plain(values.get("model"), 8)),
+        node("ManufacturerIdentifier", _plain(values.get("manufacturer"), 32)),
+        answer=answer,
+    )
+
+
+def _plain(value: Value, size: int) -> str | None:
+    """A ZCL string, shortened; what XML cannot carry is left out. None: the device gives none."""
+    if value is None:
+        return None
+    text = value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+    return "".join(character for character in text if character.isprintable())[:size]
+
+
 def _is_prepayment(values: dict[str, Value]) -> bool:
     return bool((values.get("payment_control_configuration") or 0) & _PREPAYMENT)
 
@@ -128,6 +170,20 @@ PLANS: Final = (
         response_name="ReadInstantaneousPrepayValuesRsp",
         devices=METERS_AND_PROXY,
         run=_prepay_values,
+    ),
+    Plan(
+        srv="4.16",
+        body_name="ReadActivePowerImport",
+        response_name="ReadActivePowerImportRsp",
+        devices=frozenset({DeviceType.ESME}),
+        run=_active_power,
+    ),
+    Plan(
+        srv="6.2.4",
+        body_name="ReadDeviceConfigurationIdentityExcMPxN",
+        response_name="ReadDeviceConfigurationIdentityExcMPxNRsp",
+        devices=METERS_AND_PROXY | {DeviceType.CHF, DeviceType.PPMID, DeviceType.IHD},
+        run=_identity,
     ),
     Plan(
         srv="4.18",

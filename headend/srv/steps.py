@@ -60,6 +60,10 @@ class Outcome:
     time: DeviceTime | None = None
     debug: tuple[DebugEntry, ...] = ()
 
+    @property
+    def is_success(self) -> bool:
+        return self.data is not None and ("MessageSuccess", "true") in self.data.attributes
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
@@ -72,6 +76,7 @@ class Task:
     originator: Eui64
     counter: int
     accepted_utc_us: int
+    other: InventoryDevice | None = None  # the second device that the body names, where it is known
 
     @property
     def is_gas(self) -> bool:
@@ -126,10 +131,10 @@ class Plan:
         return Outcome(data=data, debug=(entry,))
 
 
-def succeed(task_plan: str, *content: XmlNode | None, answer: Answer) -> Outcome:
-    """MessageSuccess=true, with the device's time where it gave one."""
+def succeed(task_plan: str, *content: XmlNode | None, answer: Answer | None) -> Outcome:
+    """MessageSuccess=true, with the device's time where it gave one. No answer: no device was asked."""
     data = node(task_plan, list(content), MessageSuccess=True)
     time = None
-    if answer.device_utc_us is not None:
+    if answer is not None and answer.device_utc_us is not None:
         time = DeviceTime(utc_us=answer.device_utc_us, is_from_gsme=answer.is_from_gsme)
     return Outcome(data=data, time=time)

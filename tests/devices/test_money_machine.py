@@ -1,4 +1,4 @@
-"""No order of top-ups, refusals, consumption, mode changes and power cuts breaks the rules of money.
+"""No order of top-ups, refusals, consumption, mode and clock changes and power cuts breaks the rules of money.
 
 The rules: no token credits twice; an accepted one is never lost; emergency credit is never overdrawn;
 supply is never switched on again without a person; and the money adds up, to the last fine unit.
@@ -166,6 +166,24 @@ class MoneyMachine(RuleBasedStateMachine):
         assert self.meter.restore(self.nvm)
         assert self.desk.restore(self.nvm)
         self.meter.outage(self.now_us)
+        self.commit()
+
+    @rule(by_us=st.sampled_from([-DAY_US, -3 * HOUR_US, -SECOND_US, 17, HOUR_US, 2 * DAY_US]))
+    def set_clock(self, by_us: int) -> None:
+        """The head end sets the meter's clock; hours lived twice are not charged twice (money_adds_up)."""
+        charged_us = self.meter.account.charged_us
+        self.meter.set_clock(self.now_us + by_us, utc_us=self.now_us)
+        self.now_us += by_us
+        assert self.meter.account.charged_us >= charged_us
+        self.commit()
+
+    @rule(hours=st.integers(1, 200))
+    def be_without_power(self, hours: int) -> None:
+        self.meter.power_off(utc_us=self.now_us)
+        before = self.meter.registers.quantity
+        self.now_us += hours * HOUR_US
+        self.meter.outage(self.now_us)
+        assert self.meter.registers.quantity == before
         self.commit()
 
     @invariant()

@@ -98,12 +98,43 @@ def test_an_impossible_speed_is_refused(speed: float) -> None:
 
 def test_max_refuses_threads_and_sockets_and_says_why() -> None:
     async def main() -> None:
-        with pytest.raises(MisuseError, match="thread.*--speed 60"):
+        with pytest.raises(MisuseError, match=r"thread.*--speed 60"):
             await asyncio.to_thread(print)
         ours, theirs = socket.socketpair()
         with ours, theirs:
             ours.setblocking(False)
-            with pytest.raises(MisuseError, match="socket.*--speed 60"):
+            with pytest.raises(MisuseError, match=r"socket.*--speed 60"):
                 await asyncio.get_running_loop().sock_recv(ours, 1)
 
     run(main(), speed=MAX_SPEED)
+
+
+def test_a_loop_that_is_late_catches_up_in_order() -> None:
+    """A stall of the machine is no stall in the emulated world: an answer due before a time-out beats it."""
+
+    async def main() -> tuple[list[str], int]:
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, EmulatorLoop)
+        seen: list[str] = []
+
+        def ask() -> None:
+            loop.call_at_us(loop.now_us() + 20_000, answer)
+
+        def answer() -> None:
+            seen.append("answer")
+            timeout.cancel()
+
+        asked_us = loop.now_us() + 1000
+        loop.call_at_us(asked_us, ask)
+        timeout = loop.call_at_us(asked_us + 2_000_000, seen.append, "time-out")
+        time.sleep(0.05)  # 50 s at this speed
+        late_us = loop.now_us()
+        while not seen:  # noqa: ASYNC110 - turn by turn is what is tested
+            await asyncio.sleep(0)
+        await asyncio.sleep(0.001)
+        assert loop.now_us() >= late_us, "time never goes back"
+        return seen, loop.now_us() - asked_us
+
+    seen, passed_us = run(main(), speed=1000)
+    assert seen == ["answer"]
+    assert passed_us > 50_000_000, "and the loop has caught up"

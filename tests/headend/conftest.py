@@ -86,6 +86,7 @@ class FakeMeter:
     sua: SuaState | None = None
     top_ups: list[str] = field(default_factory=list)
     executed: list[str] = field(default_factory=list)
+    logged: list[tuple[int, int, bytes]] = field(default_factory=list)  # changes of the hub's device log
 
 
 def _attributes(endpoint: int, total: int, divisor: int, balance: int) -> dict[tuple[int, int, str], Any]:
@@ -95,6 +96,7 @@ def _attributes(endpoint: int, total: int, divisor: int, balance: int) -> dict[t
         "divisor": divisor,
         "supply_status": 2,
         "remaining_battery_life": 97,
+        "instantaneous_demand": 1500,
     }
     prepayment = {
         "payment_control_configuration": 0x0497,
@@ -107,7 +109,10 @@ def _attributes(endpoint: int, total: int, divisor: int, balance: int) -> dict[t
     }
     values = {(endpoint, METERING.cluster_id, name): value for name, value in metering.items()}
     values |= {(endpoint, PREPAYMENT.cluster_id, name): value for name, value in prepayment.items()}
-    return values | {(endpoint, DEVICE_INFORMATION.cluster_id, "firmware_version"): 0x01020304}
+    information = {"firmware_version": 0x01020304, "model": "Liberty 100", "manufacturer": "Secure"}
+    return values | {
+        (endpoint, DEVICE_INFORMATION.cluster_id, name): value for name, value in information.items()
+    }
 
 
 class FakeHub:
@@ -196,6 +201,9 @@ def execute(
             {"device": PPMID, "device_type": 4, "last_communication": 0xFFFFFFFF},
         ]
         return answer("device_log", total=2, first_index=0, entries=entries)
+    if name == "update_device_log":
+        meter.logged.append((int(values["operation"]), values["device"], bytes(values["install_code"])))
+        return answer("update_device_log_response", status=0, device=values["device"])
     if name == "change_supply" and by_sua:
         status = values["proposed_supply_status"]
         meter.attributes[endpoint, cluster_id, "supply_status"] = status
@@ -338,14 +346,16 @@ async def make_rig(pki: TestPki, credentials: dict[int, Credential], tmp_path: P
             head_end=None,  # type: ignore[arg-type]
         )
         rig.head_end = _head_end(rig)
-        for eui64, device_type in TYPES.items():
-            mpxn = {ESME: "1234567890123", GSME: "1234567890"}.get(eui64)
-            rig.head_end.inventory.put(
-                InventoryDevice(
-                    eui64=eui64, device_type=device_type, hub=CHF, model="Test", mpxn=mpxn,
-                    commissioned_utc_us=START_UTC_US,
-                )
-            )  # fmt: skip
+        with rig.store.together():
+            for eui64, device_type in TYPES.items():
+                mpxn = {ESME: "1234567890123", GSME: "1234567890"}.get(eui64)
+                rig.head_end.inventory.put(
+                    InventoryDevice(
+                        eui64=eui64, device_type=device_type, hub=CHF, model="Test", mpxn=mpxn,
+                        commissioned_utc_us=START_UTC_US,
+                    )
+                )  # fmt: skip
+        rig.store.flush()
         await rig.head_end.start()
         rigs.append(rig)
         return rig

@@ -107,3 +107,27 @@ async def test_callbacks_are_repeated_until_taken(make_rig: Any) -> None:
         # The last one may be cancelled between the user's 200 and our mark: it would come twice, not never.
         assert delivered[:2] == [True, True]
     assert rig.hub.meters[ESME].executed == []
+
+
+async def test_a_user_who_comes_back_is_not_flooded(make_rig: Any) -> None:
+    at_s: list[float] = []
+    all_taken = asyncio.Event()
+
+    async def take(request: web.Request) -> web.Response:
+        at_s.append(asyncio.get_running_loop().time())
+        if len(at_s) == 4:
+            all_taken.set()
+        return web.Response()
+
+    app = web.Application()
+    app.router.add_post("/here", take)
+    async with TestServer(app) as server:
+        users = tuple(replace(user, callback_url=str(server.make_url("/here"))) for user in DEFAULT_USERS)
+        rig: Rig = await make_rig(users=users)
+        for counter in range(4):
+            await rig.ask(request_xml("4.18", "<sr:ReadMeterBalance/>", counter=counter), wait_s=None)
+        poster = asyncio.create_task(CallbackPoster(rig.head_end, most_a_second=20).run())
+        await asyncio.wait_for(all_taken.wait(), 5)
+        poster.cancel()
+        await asyncio.gather(poster, return_exceptions=True)
+    assert at_s[-1] - at_s[0] >= 3 / 20 - 0.01

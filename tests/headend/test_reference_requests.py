@@ -11,11 +11,14 @@ from typing import Any
 
 import pytest
 from lxml import etree
-from tests.headend.conftest import NS, Rig, code_of
+from tests.headend.conftest import CHF, ESME, NS, TYPES, Rig, code_of
 
 from smets1.headend.catalogue import CATALOGUE, Smets1Support
-from smets1.headend.duis.codes import CommandVariant, ServicePath
-from smets1.headend.duis.request import DuisRequest, parse_request
+from smets1.headend.duis.codes import CommandVariant, DeviceStatus, ServicePath
+from smets1.headend.duis.request import DuisRequest, XmlNode, parse_request
+from smets1.headend.inventory import InventoryDevice
+from smets1.headend.non_device import BODIES
+from smets1.headend.schedules import Schedule
 from smets1.headend.srv import PLANS
 
 pytestmark = pytest.mark.outsider
@@ -76,6 +79,7 @@ async def test_every_one_gets_its_proper_answer(
     responses, octets = {}, []
     for name, request in requests(duis_templates):
         path = _PATHS.get(request.command_variant, ServicePath.SEND_COMMAND)
+        prepare(rig, request)
         answer = await rig.head_end.submit(request.xml, path, wait_s=5)
         response = etree.fromstring(answer)
         schema(response)
@@ -87,12 +91,37 @@ async def test_every_one_gets_its_proper_answer(
         assert parsed["header"]["responseCode"] == code_of(responses[name])
 
 
+def prepare(rig: Rig, request: DuisRequest) -> None:
+    """The home as it was before the first request, and as this one expects it."""
+    for eui64, device_type in TYPES.items():
+        rig.head_end.inventory.put(InventoryDevice(eui64=eui64, device_type=device_type, hub=CHF))
+    if request.srv == "12.2":
+        rig.head_end.inventory.delete(ESME)
+    if request.srv in ("5.2", "5.3"):
+        service = XmlNode("DSPReadActivePowerImport")
+        rows = {
+            "ScheduleFrequency": "Daily",
+            "ScheduleStartDate": "2030-01-01",
+            "DSPScheduledServiceReference": "4.16",
+            "DSPScheduledServiceReferenceVariant": "4.16",
+            "DeviceID": "00-DB-12-34-56-78-90-A0",
+        }
+        details = XmlNode(
+            "CreateSchedule", children=(*(XmlNode(name, text) for name, text in rows.items()), service)
+        )
+        rig.head_end._schedules._put(
+            Schedule(schedule_id=123, owner=request.originator, details=details, last_utc_us=0)
+        )
+    if request.body.find("DeleteDevice") is not None:
+        rig.head_end.inventory.set_status(ESME, DeviceStatus.PENDING)
+
+
 def judge(name: str, request: DuisRequest, response: etree._Element) -> None:
     support, code = CATALOGUE[request.srv].smets1, code_of(response)
     alert = response.findtext(".//sr:DCCAlertCode", namespaces=NS)
     if support is Smets1Support.AFTER_DUIS_3:
         assert code == "E11", name
-    elif support is Smets1Support.NO or request.srv not in (*PLANS, "8.2"):
+    elif support is Smets1Support.NO or request.srv not in (*PLANS, *BODIES):
         assert alert == "N60", name
     elif request.command_variant is CommandVariant.LOCAL:
         assert alert == "N61", name

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import sqlite3
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 
 from smets1.errors import InputError, LostError
 from smets1.headend.store import Store, StoredRequest
@@ -63,4 +66,54 @@ def test_a_lost_database(tmp_path: Path) -> None:
     store._connection.commit()
     with pytest.raises(LostError):
         store.accept(request())
+    store.close()
+
+
+async def test_many_at_once_share_a_commit(tmp_path: Path) -> None:
+    store = Store.open(tmp_path / "store.db")
+    commits = 0
+
+    def count(_connection: sa.Connection) -> None:
+        nonlocal commits
+        commits += 1
+
+    sa.event.listen(store._engine, "commit", count)
+
+    async def accept(key: str) -> None:
+        assert store.add_request(request(key))
+        await store.committed()
+        with sqlite3.connect(tmp_path / "store.db") as other:  # what another connection sees is committed
+            assert other.execute("SELECT count(*) FROM request WHERE key = ?", (key,)).fetchone() == (1,)
+        other.close()
+
+    await asyncio.gather(*(accept(str(number)) for number in range(100)))
+    assert commits == 1
+    await store.committed()
+    assert commits == 1, "nothing was open"
+    store.close()
+
+
+async def test_together_means_all_or_nothing(tmp_path: Path) -> None:
+    store = Store.open(tmp_path / "store.db")
+    with store.together():
+        store.accept(request("a"))
+        store.put_device(7, {"type": "ESME"})
+        assert store.next_count("x") == 1
+    store._connection.rollback()  # as if killed here
+    assert not store.is_known("a")
+    assert store.devices() == {}
+    assert store.next_count("x") == 1
+    store.close()
+
+
+async def test_who_waits_hears_of_a_failure(tmp_path: Path) -> None:
+    store = Store.open(tmp_path / "store.db")
+    assert store.add_request(request("a"))
+    waiting = [asyncio.create_task(store.committed()) for _ in range(3)]
+    await asyncio.sleep(0)
+    with pytest.raises(LostError), store._writing() as connection:
+        connection.exec_driver_sql("INSERT INTO nowhere VALUES (1)")
+    assert all(isinstance(end, LostError) for end in await asyncio.gather(*waiting, return_exceptions=True))
+    assert not store.is_known("a")
+    assert store.accept(request("b")), "and it goes on"
     store.close()

@@ -79,9 +79,14 @@ def _listening(headend: HeadEndConfig, host: str, port: int) -> HeadEndConfig:
 
 
 async def _run(config: HomeConfig, args: argparse.Namespace) -> None:
+    if config.speed != MAX_SPEED and config.headend.runs_here:
+        from smets1.tools.http import require_free
+
+        require_free(config.headend.http_host, config.headend.http_port)
     home = await open_home(config=config, capture=args.capture, keys=args.keys, waits=False)
     async with AsyncExitStack() as stack:
         stack.push_async_callback(home.close)
+        stopped = _on_signals(stack)  # before anybody is told that we are here
         if not args.quiet:
             lines = EventLines(home.civil, sys.stdout, as_json=args.json)
             logger = logging.getLogger("smets1")
@@ -91,7 +96,7 @@ async def _run(config: HomeConfig, args: argparse.Namespace) -> None:
         if config.speed != MAX_SPEED and config.headend.runs_here:
             await _serve(home, stack, args)
         try:
-            await _until_the_end(args.duration_s)
+            await _until_the_end(stopped, args.duration_s)
         finally:
             _summarise(home, as_json=args.json)
 
@@ -113,20 +118,23 @@ async def _serve(home: Home, stack: AsyncExitStack, args: argparse.Namespace) ->
         print(json.dumps(note) if args.json else note, flush=True)
 
 
-async def _until_the_end(duration_s: float | None) -> None:
-    """Sleep for the duration, or until Ctrl-C or SIGTERM."""
+def _on_signals(stack: AsyncExitStack) -> asyncio.Event:
+    """Set at Ctrl-C or SIGTERM, as long as the stack is open."""
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stopped.set)
+        stack.callback(loop.remove_signal_handler, number)
+    return stopped
+
+
+async def _until_the_end(stopped: asyncio.Event, duration_s: float | None) -> None:
+    """Sleep for the duration, or until stopped."""
     try:
         async with asyncio.timeout(duration_s):
             await stopped.wait()
     except TimeoutError:
         return
-    finally:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.remove_signal_handler(number)
 
 
 def _summarise(home: Home, *, as_json: bool) -> None:

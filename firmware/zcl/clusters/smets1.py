@@ -130,6 +130,8 @@ DEVICE_INFORMATION: Final = Cluster(
         0011  supply_armed_until  utc
         0012  disablement_suspended  bool
         0020  pending_firmware_version  u32
+        0030  clock_status       e8    # 0 not set, 1 synchronised, 2 unreliable
+        0031  clock_last_set     utc
     """),
     commands=(
         # parameters by name, values in CBOR: the registry of the device knows type, unit and range

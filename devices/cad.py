@@ -1,0 +1,83 @@
+"""The consumer access device: follows as a display does and republishes as JSON for home automation.
+
+Topics and members have the form that GB users' integrations already read (`glow/<id>/SENSOR/electricitymeter`
+and `.../gasmeter`): energy in kWh, power in kW, prices in pounds, times in UTC. Pure functions of what the
+device has heard; a value that it has not heard is left out, never nought.
+
+Left out: members that such integrations carry but do not read. The `<id>` is the last 12 hex digits of
+the device's EUI-64, since the topic was made for a MAC address.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Final
+
+from smets1.devices.display import DisplayModel, FuelReadings
+from smets1.devices.screens import FuelView
+from smets1.devices.supply import SupplyState
+from smets1.eui64 import Eui64
+from smets1.firmware.civil import format_utc
+
+__all__ = ["cad_id", "cad_messages", "cad_topic"]
+
+_SUPPLY: Final = {SupplyState.OFF: "disabled", SupplyState.ARMED: "armed", SupplyState.ON: "enabled"}
+
+
+def cad_id(eui64: Eui64) -> str:
+    return f"{eui64:016X}"[4:]
+
+
+def cad_topic(eui64: Eui64, *, is_gas: bool) -> str:
+    return f"glow/{cad_id(eui64)}/SENSOR/{'gasmeter' if is_gas else 'electricitymeter'}"
+
+
+def cad_messages(
+    model: DisplayModel, eui64: Eui64, *, mpan: str = "", mprn: str = "", supplier: str = ""
+) -> list[tuple[str, bytes]]:
+    """(topic, JSON) of each meter heard so far."""
+    found = []
+    for is_gas, readings, mpxn in ((False, model.electricity, mpan), (True, model.gas, mprn)):
+        if readings.heard_utc_us is not None:
+            name = "gasmeter" if is_gas else "electricitymeter"
+            body = {name: _meter(readings, is_gas=is_gas, mpxn=mpxn, supplier=supplier)}
+            text = json.dumps(body, separators=(",", ":"), sort_keys=False)
+            found.append((cad_topic(eui64, is_gas=is_gas), text.encode()))
+    return found
+
+
+def _meter(readings: FuelReadings, *, is_gas: bool, mpxn: str, supplier: str) -> dict[str, Any]:
+    view = readings.view(is_gas=is_gas)
+    assert readings.heard_utc_us is not None, "asked for only where something was heard"
+    heard_us = readings.heard_utc_us // 1_000_000 * 1_000_000
+    body: dict[str, Any] = {
+        "timestamp": format_utc(heard_us),
+        "energy": {"import": _import(view, mpxn, supplier)},
+    }
+    if view.power_w is not None:
+        body["power"] = {"value": view.power_w / 1000, "units": "kW"}
+    if view.is_prepayment and view.balance_mp is not None:
+        # An extension: the original was made for credit meters.
+        body["prepayment"] = {"balance": view.balance_mp / 100_000, "currency": "GBP"}
+    return body
+
+
+def _import(view: FuelView, mpxn: str, supplier: str) -> dict[str, Any]:
+    members: dict[str, Any] = {}
+    if view.register is not None:
+        members["cumulative"] = view.register / 1000
+    spans = {"day": view.today_wh, "week": view.week_wh, "month": view.month_wh}
+    members |= {name: wh / 1000 for name, wh in spans.items() if wh is not None}
+    members["units"] = "kWh"
+    if view.is_gas and view.register is not None:
+        # The register counts cubic metres; day, week and month come as kWh.
+        members["cumulativevol"], members["cumulativevolunits"] = members.pop("cumulative"), "m3"
+    if mpxn:
+        members["mprn" if view.is_gas else "mpan"] = mpxn
+    if supplier:
+        members["supplier"] = supplier
+    if view.supply is not None:
+        members["supplystatus"] = _SUPPLY[view.supply]
+    if view.price_mp_per_kwh is not None:
+        members["price"] = {"unitrate": view.price_mp_per_kwh / 100_000}
+    return members

@@ -1,0 +1,257 @@
+"""The meter's front: ten digits, A and B, and the LCD. What a key does depends on what the meter is doing.
+
+| key | supply READY | credit page, emergency credit on offer | else |
+|---|---|---|---|
+| A | opens 30 s for B | takes emergency credit | opens Vend Mode |
+| B | after A: supply on | - | submits what was typed |
+| 0..9 | page | page | digit in Vend Mode or of a PIN, else page |
+| 9 held | engineering menu: asks for the PIN | | |
+
+A page shows its title for 2 s, then each value for 4 s; then the status page stands again.
+The engineering menu is left by A, or after a minute idle. Three wrong PINs lock it for ten minutes and are
+logged; the PIN is no consumer's business (Uplift 1.2), so no page ever shows it.
+
+Source: facts/utrn.md and facts/devices.md (Liberty 100: shared keys, title 2 s, value 4 s). How the menu is
+opened, its length and its pages are ours.
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final
+
+from smets1.devices.days import MINUTE_US, SECOND_US
+from smets1.devices.event_log import AlertCode
+from smets1.devices.gas_meter import GasMeterCore
+from smets1.devices.keypad import KeypadEntry, KeypadState
+from smets1.devices.meter import MeterCore
+from smets1.devices.screens import MeterView, meter_page
+from smets1.devices.supply import SupplyState
+from smets1.devices.tariff import floor_mp
+from smets1.devices.tokens import Refusal, TopUpDesk, TopUpResult
+from smets1.firmware.civil import local_uk
+from smets1.firmware.zcl.clusters.prepayment import OriginatingDevice
+
+__all__ = ["Identity", "Panel", "meter_view"]
+
+TITLE_US: Final = 2 * SECOND_US
+VALUE_US: Final = 4 * SECOND_US
+MENU_IDLE_US: Final = MINUTE_US
+PIN_TRIES: Final = 3
+PIN_LOCK_US: Final = 10 * MINUTE_US
+_CREDIT_PAGE: Final = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """What the LCD shows and the core does not know."""
+
+    mpxn: str = ""
+    firmware: str = ""
+    is_commissioned: bool = True
+    engineering_pin: str = field(default="", repr=False)  # empty: no menu
+
+
+def meter_view(meter: MeterCore, desk: TopUpDesk, identity: Identity) -> MeterView:
+    """The meter as its LCD shows it, at the meter's present."""
+    account = meter.account
+    local = local_uk(meter.now_us)
+    is_gas = isinstance(meter, GasMeterCore)
+    vends = reversed(desk.vends)
+    return MeterView(
+        is_gas=is_gas,
+        is_commissioned=identity.is_commissioned,
+        is_prepayment=account.is_prepayment,
+        register=meter.reading,
+        tou_registers=tuple(uwh // 1_000_000 for uwh in meter.registers.tou_uwh),
+        active_tou=meter.tou,
+        balance_mp=account.balance_mp,
+        emergency_mp=account.emergency_mp,
+        is_emergency_offered=account.is_emergency_available,
+        is_emergency_in_use=account.is_emergency_in_use,
+        debt_mp=account.accumulated_debt_mp
+        - floor_mp(-sum(account.time_debt_fine) - account.payment_debt_fine),
+        price_mp_per_kwh=meter.price_mp_per_kwh,
+        standing_mp=floor_mp(meter.tariff.standing_charge_fine),
+        power_w=meter.demand,
+        supply=meter.supply.state,
+        off_reasons=meter.supply.reasons,
+        date_text=f"{local:%d %b %Y}",
+        time_text=f"{local:%H:%M:%S}",
+        firmware=identity.firmware,
+        mpxn=identity.mpxn,
+        last_top_ups=tuple((v.amount_mp, f"{local_uk(v.utc_us):%d %b %H:%M}") for v in vends),
+        accepted=desk.accepted_count,
+        rejected=desk.refused_count,
+    )
+
+
+class Panel:
+    """One meter's keys and glass. Commit meter, desk and keypad after each `press` and `on_timer`."""
+
+    def __init__(
+        self, meter: MeterCore, desk: TopUpDesk, *, identity: Identity, keypad: KeypadEntry | None = None
+    ) -> None:
+        self.meter = meter
+        self.desk = desk
+        self.identity = identity
+        self.keypad = keypad or KeypadEntry()
+        self._page = 0
+        self._page_us = 0  # when it was chosen
+        self._menu: _Menu | None = None
+        self._pin_misses = 0
+        self._pin_locked_until_us = 0
+
+    # --- keys ------------------------------------------------------------------------------------
+
+    def press(self, key: str, *, utc_us: int, is_held: bool = False) -> list[TopUpResult]:
+        """One key, "0".."9", "A", "B". What came of codes that this has submitted."""
+        self.meter.advance(utc_us)
+        self.on_timer(utc_us=utc_us)
+        if self._menu is not None:
+            self._press_in_menu(self._menu, key, utc_us)
+            return []
+        if is_held and key == "9" and self.identity.engineering_pin:
+            self._open_menu(utc_us)
+            return []
+        self.keypad.on_screen_end(utc_us=utc_us)
+        if self.keypad.state is KeypadState.IDLE and self._press_outside(key, utc_us):
+            return []
+        return self._judge(self.keypad.press(key, utc_us=utc_us), utc_us)
+
+    def _press_outside(self, key: str, utc_us: int) -> bool:
+        """True where the key was for something else than Vend Mode."""
+        meter = self.meter
+        if key in "0123456789":
+            self._page, self._page_us = int(key), utc_us
+            return True
+        if key == "B":
+            meter.press_b(utc_us=utc_us)
+            return True
+        if meter.supply.state is SupplyState.ARMED and meter.supply.confirm_until_us is None:
+            meter.press_a(utc_us=utc_us)
+            return True
+        is_offer_shown = self._page_now(utc_us) == _CREDIT_PAGE and meter.account.is_emergency_available
+        return is_offer_shown and meter.take_emergency(utc_us=utc_us)
+
+    def _judge(self, codes: list[str], utc_us: int) -> list[TopUpResult]:
+        if not codes:
+            return []
+        results = []
+        for code in codes:
+            if code:
+                result = self.desk.enter(self.meter, code, source=OriginatingDevice.METER, utc_us=utc_us)
+            else:
+                result = self.desk.refuse(
+                    self.meter, Refusal.INCOMPLETE, digits="", source=OriginatingDevice.METER, utc_us=utc_us
+                )
+            results.append(result)
+        if self.keypad.show(results, utc_us=utc_us):
+            self.meter.note(AlertCode.MANUAL_ENTRY_SUSPENDED, utc_us=utc_us)
+        return results
+
+    # --- time ------------------------------------------------------------------------------------
+
+    def next_timer_us(self) -> int | None:
+        times = [self.keypad.next_timer_us(), self._menu.idle_us + MENU_IDLE_US if self._menu else None]
+        return min((at for at in times if at is not None), default=None)
+
+    def on_timer(self, *, utc_us: int) -> list[TopUpResult]:
+        if self._menu is not None and utc_us >= self._menu.idle_us + MENU_IDLE_US:
+            self._menu = None
+        confirm_until_us = self.meter.supply.confirm_until_us
+        if confirm_until_us is not None and utc_us > confirm_until_us:
+            self.meter.supply.confirm_until_us = None
+        return self._judge(self.keypad.on_timer(utc_us=utc_us), utc_us)
+
+    # --- glass -----------------------------------------------------------------------------------
+
+    def lines(self, *, utc_us: int) -> list[str]:
+        """All of what is shown now; a page with its title and every value."""
+        if self._menu is not None:
+            return self._menu_lines(self._menu)
+        typed = self.keypad.lines(utc_us=utc_us)
+        if typed is not None:
+            return typed
+        if self.meter.supply.confirm_until_us is not None:
+            return ["READY", "PRESS B"]
+        return meter_page(self._view(), self._page_now(utc_us))
+
+    def lcd(self, *, utc_us: int) -> str:
+        """The one line on the glass at this instant."""
+        lines = self.lines(utc_us=utc_us)
+        if self._menu is not None or self.keypad.lines(utc_us=utc_us) is not None or len(lines) == 1:
+            return lines[-1]
+        since_us = utc_us - self._page_us
+        if self._page_now(utc_us) == 0:
+            return lines[1 + max(0, since_us) // VALUE_US % (len(lines) - 1)]
+        return lines[0] if since_us < TITLE_US else lines[1 + (since_us - TITLE_US) // VALUE_US]
+
+    def _view(self) -> MeterView:
+        return meter_view(self.meter, self.desk, self.identity)
+
+    def _page_now(self, utc_us: int) -> int:
+        """The page chosen, until all of it was shown; then the status page."""
+        values = len(meter_page(self._view(), self._page)) - 1
+        is_over = utc_us >= self._page_us + TITLE_US + values * VALUE_US
+        return 0 if is_over else self._page
+
+    # --- engineering menu ------------------------------------------------------------------------
+
+    def _open_menu(self, utc_us: int) -> None:
+        if utc_us >= self._pin_locked_until_us:
+            self._menu = _Menu(idle_us=utc_us)
+
+    def _press_in_menu(self, menu: _Menu, key: str, utc_us: int) -> None:
+        menu.idle_us = utc_us
+        if key == "A":
+            self._menu = None
+        elif menu.is_open:
+            menu.page = int(key) if key in "0123456789" else menu.page
+        elif key == "B":
+            self._try_pin(menu, utc_us)
+        elif key in "0123456789":
+            menu.typed = (menu.typed + key)[-8:]
+
+    def _try_pin(self, menu: _Menu, utc_us: int) -> None:
+        typed, menu.typed = menu.typed, ""
+        if hmac.compare_digest(typed.encode(), self.identity.engineering_pin.encode()):
+            menu.is_open, self._pin_misses = True, 0
+            return
+        self._pin_misses += 1
+        if self._pin_misses >= PIN_TRIES:
+            self._menu, self._pin_misses = None, 0
+            self._pin_locked_until_us = utc_us + PIN_LOCK_US
+            self.meter.note(AlertCode.UNAUTHORISED_ACCESS, utc_us=utc_us, detail="engineering menu")
+
+    def _menu_lines(self, menu: _Menu) -> list[str]:
+        if not menu.is_open:
+            return ["ENGINEERING", "PIN " + "*" * len(menu.typed)]
+        pages: dict[int, Callable[[], list[str]]] = {
+            1: lambda: ["FIRMWARE", self.identity.firmware],
+            2: lambda: [
+                "TAMPER",
+                f"COUNT {self.meter.tamper.count}",
+                f"OPEN {int(self.meter.tamper.open):02X}",
+            ],
+            3: lambda: ["SUPPLY", f"OFF CODE {self.meter.supply.reasons:02X}"],
+            4: lambda: ["LAST EVENTS", *(f"{e.code:04X}" for e in list(self.meter.log.events)[-5:])],
+            5: lambda: ["LAST SECURITY", *(f"{e.code:04X}" for e in list(self.meter.log.security)[-5:])],
+        }
+        return pages.get(menu.page, lambda: ["ENGINEERING", "1 TO 5"])()
+
+    # --- NVM -------------------------------------------------------------------------------------
+
+    def encode(self) -> bytes:
+        """The keypad's lock; the menu's is short, and pulling the main switch is itself an event."""
+        return self.keypad.encode()
+
+
+@dataclass(slots=True)
+class _Menu:
+    idle_us: int
+    is_open: bool = False
+    typed: str = field(default="", repr=False)
+    page: int = 0

@@ -1,0 +1,106 @@
+"""A device's own clock, its drift, and how it is set from the hub.
+
+A `DeviceClock` is a civil clock whose crystal is some parts in a million off. A `TimeKeeper` compares it
+with the Time cluster of the hub after joining and once a day, and judges what it reads: a time from a server
+that is master and synchronised is authoritative and sets the clock, however far; a time from one that is not
+sets only a clock that has never been set.
+
+Source: ZCL 07-5123 rev 7, 3.12.2.2 (time, status); SE 1.2 07-5356-19, 5.12 (time synchronisation);
+SMETS1 1.2, 5.4.1 (clock, UTC, within 10 s).
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum, unique
+from typing import Final
+
+from smets1.firmware.civil import CivilClock, from_zigbee_s
+from smets1.firmware.zcl.clusters.general import TimeStatus
+from smets1.hardware.clock import Scheduler
+
+__all__ = ["ClockStatus", "DeviceClock", "TimeKeeper", "TimeVerdict"]
+
+_MILLION: Final = 1_000_000
+_NO_TIME: Final = 0xFFFFFFFF
+_AUTHORITATIVE: Final = TimeStatus.MASTER | TimeStatus.SYNCHRONIZED
+_NEAR_US: Final = 1_500_000
+"""The hub tells whole seconds: a smaller difference is none. Nor is one that the way there can explain."""
+RELIABLE_US: Final = 2 * 86_400 * _MILLION
+
+
+class DeviceClock(CivilClock):
+    """UTC as a device with a crystal of its own keeps it. `drift_ppm` > 0: it runs fast."""
+
+    __slots__ = ("_set_at_us", "_set_to_us", "drift_ppm")
+
+    def __init__(self, scheduler: Scheduler, epoch_utc_us: int, *, drift_ppm: int = 0) -> None:
+        super().__init__(scheduler, epoch_utc_us)
+        self.drift_ppm = drift_ppm
+        self._set_at_us = scheduler.now_us()
+        self._set_to_us = epoch_utc_us + self._set_at_us
+
+    def utc_us(self) -> int:
+        elapsed_us = self._scheduler.now_us() - self._set_at_us
+        return self._set_to_us + elapsed_us + elapsed_us * self.drift_ppm // _MILLION
+
+    def scheduler_us(self, utc_us: int) -> int:
+        """The first scheduler time at which this clock shows that instant, if it is not set before."""
+        wanted_us = utc_us - self._set_to_us
+        return self._set_at_us - (-wanted_us * _MILLION // (_MILLION + self.drift_ppm))
+
+    def set(self, utc_us: int) -> None:
+        """Show this from now on."""
+        self._set_at_us = self._scheduler.now_us()
+        self._set_to_us = utc_us
+
+
+@unique
+class ClockStatus(IntEnum):
+    """What a device says of its own clock."""
+
+    NOT_SET = 0
+    SYNCHRONISED = 1
+    UNRELIABLE = 2  # not compared with the hub for two days
+
+
+@unique
+class TimeVerdict(IntEnum):
+    KEPT = 0  # right already
+    ADJUSTED = 1
+    REFUSED = 2  # no time, or not authoritative
+
+
+class TimeKeeper:
+    """Compares and sets one clock."""
+
+    def __init__(self, clock: CivilClock) -> None:
+        """A plain `CivilClock` is never wrong, so never set."""
+        self._clock = clock
+        self.last_set_utc_us: int | None = None
+        self.last_step_us = 0  # by how much it was last set forward
+        self.refused_count = 0
+
+    @property
+    def status(self) -> ClockStatus:
+        if self.last_set_utc_us is None:
+            return ClockStatus.NOT_SET
+        is_recent = self._clock.utc_us() - self.last_set_utc_us <= RELIABLE_US
+        return ClockStatus.SYNCHRONISED if is_recent else ClockStatus.UNRELIABLE
+
+    def on_time(self, time_s: int, status: int, *, round_trip_us: int = 0) -> TimeVerdict:
+        """What the hub has just told: seconds since 2000, and its TimeStatus."""
+        is_authoritative = status & _AUTHORITATIVE == _AUTHORITATIVE
+        if time_s in (0, _NO_TIME) or not (is_authoritative or self.last_set_utc_us is None):
+            self.refused_count += 1
+            return TimeVerdict.REFUSED
+        # half a second: the fraction that whole seconds leave out, in the mean
+        told_us = from_zigbee_s(time_s) + 500_000 + round_trip_us // 2
+        step_us = told_us - self._clock.utc_us()
+        if is_authoritative:
+            self.last_set_utc_us = told_us
+        if abs(step_us) <= _NEAR_US + round_trip_us // 2 or not isinstance(self._clock, DeviceClock):
+            return TimeVerdict.KEPT
+        self._clock.set(told_us)
+        self.last_set_utc_us = told_us if is_authoritative else None
+        self.last_step_us = step_us
+        return TimeVerdict.ADJUSTED

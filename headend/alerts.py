@@ -1,0 +1,309 @@
+"""Alerts: what users are told unasked, by the DCC and by devices, and who hears which.
+
+DCC alerts are addressed by role and fuel: N16 goes to the network operator of a meter, N55 to its supplier,
+N42 to whoever's credentials were placed. A user whose DUIS version does not have an alert gets N999 in its
+place. Device alerts go to the meter's supplier, and those about its supply to the network operator too.
+More than `THROTTLE_AFTER` alerts of one device with one code in an hour are held back; the first after that
+hour says how many it stands for. Source: mission facts, step 10; DUIS-5.4.xsd, DCCAlertMessage.
+**Assumptions**: which element carries N16 and N55 (MeterIdentity), which codes are new in DUIS 3.0,
+and the figures of throttling.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from smets1.errors import DecodeError
+from smets1.eui64 import Eui64, format_eui64
+from smets1.firmware.civil import from_zigbee_s
+from smets1.firmware.wan.messages import WanEvent
+from smets1.firmware.zcl.clusters.events import EVENTS
+from smets1.headend.duis.codes import DccAlertCode, DeviceType, UserRole
+from smets1.headend.duis.request import RequestId, XmlNode
+from smets1.headend.duis.response import DeviceTime, ResponseBuilder, node
+from smets1.headend.inventory import Inventory, InventoryDevice
+from smets1.headend.srv import frames
+from smets1.headend.srv.steps import RefusedByDeviceError
+from smets1.headend.store import Store, StoredResponse
+from smets1.headend.users import ServiceUser, UserTable
+
+__all__ = ["DEVICE_ALERTS", "THROTTLE_AFTER", "AlertDesk"]
+
+_log = logging.getLogger(__name__)
+
+THROTTLE_AFTER: Final = 10
+_HOUR_US: Final = 3_600_000_000
+
+_GAS: Final = (DeviceType.GSME, DeviceType.GPF)
+_NEW_IN_DUIS_3: Final = frozenset(
+    {
+        DccAlertCode.SUPPLIER_TOLD,
+        DccAlertCode.SRV_NOT_SUPPORTED,
+        DccAlertCode.COMMAND_VARIANT_NOT_SUPPORTED,
+        DccAlertCode.S1SP_ALERT,
+    }
+)
+
+# Source: device facts, alert and event codes in use.
+DEVICE_ALERTS: Final = {
+    0x810D: "Credit below low credit threshold",
+    0x810E: "Credit added locally",
+    0x8119: "Emergency credit available",
+    0x8168: "Supply disabled, then armed",
+    0x8183: "Joined the HAN",
+    0x819D: "GSME command not retrieved",
+    0x81A7: "Debt collected, time based register 1",
+    0x81A8: "Debt collected, time based register 2",
+    0x81A9: "Debt collected, payment based register",
+    0x81AA: "Emergency credit exhausted",
+    0x81AB: "Emergency credit activated",
+    0x81BE: "Supply disabled and locked",
+    0x81BF: "Supply disabled, then armed: uncontrolled gas flow",
+    0x8F0A: "Billing data log updated",
+    0x8F0F: "Credit below disablement threshold",
+    0x8F12: "CHF device log changed",
+    0x8F1C: "Firmware verification failed",
+    0x8F1D: "GSME power loss",
+    0x8F1F: "Low battery capacity",
+    0x8F30: "Command without authority",
+    0x8F32: "Supply armed",
+    0x8F33: "Load limit exceeded",
+    0x8F34: "Load limit restored",
+    0x8F35: "Supply outage restored",
+    0x8F36: "Supply outage restored after three minutes or more",
+    0x8F3D: "Trusted source authentication failure",
+    0x8F3E: "Unauthorised communication access attempted",
+    0x8F3F: "Tamper detected",
+    0x8F52: "Event log cleared",
+    0x8F60: "Unusual number of malformed commands",
+    0x8F66: "Future dated command executed",
+    0x8F67: "Future dated command failed",
+    0x8F69: "Device commissioned",
+    0x8F70: "Security credentials updated",
+    0x8F72: "Firmware verified",
+    0x8F83: "Disablement suspended",
+}
+_FOR_NETWORK_TOO: Final = frozenset({0x8F1D, 0x8F35, 0x8F36})
+
+
+@dataclass(slots=True)
+class _Series:
+    """Alerts of one device with one code."""
+
+    since_utc_us: int
+    count: int = 0
+    held_back: int = 0
+
+
+class AlertDesk:
+    """Writes alerts into the store; `announce` tells of them once they are durable."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        inventory: Inventory,
+        users: UserTable,
+        responses: ResponseBuilder,
+        dsp: Eui64,
+        on_response: Callable[[StoredResponse], None],
+    ) -> None:
+        self._store = store
+        self._inventory = inventory
+        self._users = users
+        self._responses = responses
+        self._dsp = dsp
+        self._on_response = on_response
+        self._fresh: list[StoredResponse] = []
+        self._series: dict[tuple[Eui64, int], _Series] = {}
+
+    def announce(self) -> None:
+        """What was written is durable now."""
+        fresh, self._fresh = self._fresh, []
+        for response in fresh:
+            self._on_response(response)
+
+    # --- DCC alerts ---
+
+    def commissioned(self, meter: InventoryDevice, *, now_utc_us: int) -> None:
+        """N55 to the meter's supplier, N16 to its network operator; a meter without MPxN has neither."""
+        if meter.mpxn is None:
+            _log.info("%s is commissioned, but of no known MPxN: nobody to alert", format_eui64(meter.eui64))
+            return
+        identity = node("MeterIdentity", [node("MeterMPxNs", [node("ImportMPxN", meter.mpxn)])])
+        content = self._status_change(meter, identity)
+        for user in self.suppliers(meter):
+            self._tell(user, DccAlertCode.SUPPLIER_TOLD, content, now_utc_us)
+        for user in self.networks(meter):
+            self._tell(user, DccAlertCode.NETWORK_OPERATOR_TOLD, content, now_utc_us)
+
+    def credentials_updated(
+        self,
+        device: Eui64,
+        *,
+        owner: Eui64,
+        role: str,
+        certificates: Sequence[tuple[str, bytes]],
+        now_utc_us: int,
+    ) -> None:
+        """N42 to the owner. `certificates`, 1 to 3: (type as the schema names it, DER)."""
+        user = self._users.find(owner)
+        if user is None:
+            return
+        placed = [
+            node("Certificates", [node("CertificateType", kind), node("CertificateHash", _sha1(der))])
+            for kind, der in certificates
+        ]
+        named = [node("DeviceID", format_eui64(device)), node("RemotePartyRole", role), *placed]
+        content = node("SecurityCredentialsUpdated", named)
+        assert content is not None
+        self._tell(user, DccAlertCode.CREDENTIALS_UPDATED, content, now_utc_us)
+
+    def removed(self, device: InventoryDevice, *, by: Eui64, now_utc_us: int) -> None:
+        """A device was decommissioned: to the other users who have to do with it."""
+        change = node("DeviceRemovedFromInventory", [])
+        if device.device_type is DeviceType.CHF:
+            change = node("CHFDecommissioning", [])
+        content = self._status_change(device, change)
+        for user in (*self.suppliers(device), *self.networks(device)):
+            if user.eui64 != by:
+                self._tell(user, DccAlertCode.STATUS_CHANGED, content, now_utc_us)
+
+    def schedule_removed(self, owner: Eui64, device: Eui64, schedule_id: int, *, now_utc_us: int) -> None:
+        user = self._users.find(owner)
+        content = node(
+            "DSPScheduleRemoval",
+            [node("DeviceID", format_eui64(device)), node("DSPScheduleID", schedule_id)],
+        )
+        if user is not None and content is not None:
+            self._tell(user, DccAlertCode.SCHEDULE_REMOVED, content, now_utc_us)
+
+    def quarantined(self, request_id: RequestId, *, now_utc_us: int) -> None:
+        """AD1: anomaly detection has held a request back."""
+        user = self._users.find(request_id.originator)
+        event = self._store.next_count("quarantined")
+        breach = [node("RequestID", str(request_id)), node("QuarantineEventRef", event)]
+        content = node("QuarantinedRequest", [node("ADDCCThresholdBreach", breach)])
+        if user is not None and content is not None:
+            self._tell(user, DccAlertCode.QUARANTINED, content, now_utc_us)
+
+    def suppliers(self, device: InventoryDevice) -> list[ServiceUser]:
+        """Of the device's fuel; of a device of both, the suppliers of both."""
+        return self._in_roles(device, UserRole.IS, UserRole.GS)
+
+    def networks(self, device: InventoryDevice) -> list[ServiceUser]:
+        return self._in_roles(device, UserRole.ED, UserRole.GT)
+
+    def _in_roles(self, device: InventoryDevice, electricity: UserRole, gas: UserRole) -> list[ServiceUser]:
+        wanted = {electricity, gas}
+        if device.device_type is DeviceType.ESME:
+            wanted = {electricity}
+        elif device.device_type in _GAS:
+            wanted = {gas}
+        return [
+            user
+            for user in self._users.all()
+            if user.is_active and user.eui64 != self._dsp and wanted & set(user.roles)
+        ]
+
+    @staticmethod
+    def _status_change(device: InventoryDevice, change: XmlNode | None) -> XmlNode:
+        event = node(
+            "DeviceStatusChangeEvent",
+            [node("DeviceID", format_eui64(device.eui64)), node("DeviceStatusChange", [change])],
+        )
+        assert event is not None
+        return event
+
+    def _tell(self, user: ServiceUser, code: DccAlertCode, content: XmlNode, now_utc_us: int) -> None:
+        alert_id = RequestId(self._dsp, user.eui64, self._store.next_count("dcc alerts"))
+        if code in _NEW_IN_DUIS_3 and user.duis_version < 3:
+            content, code = _mismatch(user, code), DccAlertCode.UNKNOWN_TO_USER
+        xml = self._responses.dcc_alert(alert_id, code, content, now_utc_us=now_utc_us)
+        self._add(user.eui64, xml, now_utc_us)
+
+    def _add(self, user: Eui64, xml: bytes, now_utc_us: int) -> None:
+        number = self._store.add_alert(user=user, xml=xml, now_utc_us=now_utc_us)
+        self._fresh.append(
+            StoredResponse(
+                number=number, key=None, user=user, xml=xml, created_utc_us=now_utc_us, is_delivered=False
+            )
+        )
+
+    # --- device alerts ---
+
+    def on_event(self, hub: Eui64, event: WanEvent, *, now_utc_us: int) -> None:
+        """What a device says unasked (foreign octets): its alert, once, to whoever it concerns."""
+        device = self._inventory.find(event.source)
+        if device is None or device.hub != hub:
+            _log.warning("hub %s reports an event of a device it does not have", format_eui64(hub))
+            return
+        if event.cluster_id != EVENTS.cluster_id:
+            _log.info("event of %s on cluster 0x%04X", format_eui64(event.source), event.cluster_id)
+            return
+        try:
+            values = frames.parse_command(EVENTS.cluster_id, "publish_event", event.frame)
+        except (DecodeError, RefusedByDeviceError) as error:
+            _log.warning("event of %s: %s", format_eui64(event.source), error)
+            return
+        with self._store.together():
+            if self._store.note_event(f"{hub:016x}/{event.event_id}"[:64]):
+                seconds = values["event_time"]
+                utc_us = event.utc_us if seconds is None else from_zigbee_s(seconds)
+                self._device_alert(device, values["event_id"], utc_us, now_utc_us)
+        self._store.flush()
+
+    def _device_alert(self, device: InventoryDevice, code: int, utc_us: int, now_utc_us: int) -> None:
+        is_held, throttled = self._throttle(device.eui64, code, now_utc_us)
+        if is_held:
+            return
+        users = self.suppliers(device)
+        if code in _FOR_NETWORK_TOO:
+            users += [user for user in self.networks(device) if user not in users]
+        for user in users:
+            alert_id = RequestId(device.eui64, user.eui64, self._store.next_count("device alerts"))
+            xml = self._responses.device_alert(
+                alert_id,
+                code,
+                DEVICE_ALERTS.get(code, f"Event 0x{code:04X}"),
+                now_utc_us=now_utc_us,
+                time=DeviceTime(utc_us=utc_us, is_from_gsme=device.device_type is DeviceType.GSME),
+                throttled=throttled,
+            )
+            self._add(user.eui64, xml, now_utc_us)
+
+    def _throttle(self, device: Eui64, code: int, now_utc_us: int) -> tuple[bool, tuple[int, int] | None]:
+        """(Hold it back?, the series that it ends and how many that held). Not kept over a restart."""
+        series = self._series.setdefault((device, code), _Series(now_utc_us))
+        throttled = None
+        if now_utc_us - series.since_utc_us >= _HOUR_US:
+            if series.held_back:
+                throttled = self._store.next_count("throttled alerts"), series.held_back
+            series = self._series[device, code] = _Series(now_utc_us)
+        series.count += 1
+        if series.count > THROTTLE_AFTER:
+            series.held_back += 1
+            return True, None
+        return False, throttled
+
+
+def _mismatch(user: ServiceUser, code: DccAlertCode) -> XmlNode:
+    content = node(
+        "DUISVersionMismatch",
+        [
+            node("DCCAlertVersionMismatch", [node("DCCAlertCode", code)]),
+            node("ServiceUserDUISVersion", user.duis_version),
+        ],
+    )
+    assert content is not None
+    return content
+
+
+def _sha1(der: bytes) -> str:
+    """The schema wants SHA-1: it names a certificate, and secures nothing."""
+    return base64.b64encode(hashlib.sha1(der, usedforsecurity=False).digest()).decode()

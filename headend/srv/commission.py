@@ -1,0 +1,38 @@
+"""SRV 8.1.1 Commission Device: the S1SP answers, and the inventory changes; see `effects`.
+
+A SMETS1 meter runs and keeps time before it is ever commissioned, so nothing has to reach it (mission facts,
+step 10). Source: MMC-5.4.xsd, CommissionDeviceSynchroniseClockRsp.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from smets1.errors import InputError
+from smets1.firmware.civil import parse_utc
+from smets1.headend.srv.meter import METERS
+from smets1.headend.srv.steps import Plan, PlanRun, RefusedByDeviceError, Task, succeed
+
+__all__ = ["PLANS"]
+
+_INVALID: Final = 0x85  # ZCL INVALID_FIELD
+
+
+def _commission(task: Task) -> PlanRun:
+    try:
+        parse_utc(task.body.value("CurrentDateTime") or "")
+    except InputError as error:
+        raise RefusedByDeviceError(str(error), _INVALID) from None
+    yield from ()  # a plan that asks no device
+    return succeed("CommissionDeviceSynchroniseClockRsp", answer=None)
+
+
+PLANS: Final = (
+    Plan(
+        srv="8.1.1",
+        body_name="CommissionDeviceSynchroniseClock",
+        response_name="CommissionDeviceSynchroniseClockRsp",
+        devices=METERS,
+        run=_commission,
+    ),
+)

@@ -1,0 +1,71 @@
+"""The JSON that home automation reads, golden."""
+
+from __future__ import annotations
+
+import json
+
+from smets1.devices.cad import cad_messages, cad_topic
+from smets1.devices.display import DisplayModel
+
+CAD = 0x00DB1234567890A6
+HEARD = 1_717_419_900_000_000  # 2024-06-03 13:05:00
+
+ELECTRICITY = {
+    "current_summation_delivered": 5_069_004,
+    "supply_status": 2,
+    "instantaneous_demand": 2547,
+    "current_day_consumption_delivered": 7971,
+    "current_week_consumption_delivered": 18_962,
+    "current_month_consumption_delivered": 72_764,
+    "payment_control_configuration": 0x0497,
+    "credit_remaining": 1_234_999,
+}
+
+
+def test_nothing_is_said_of_a_meter_not_heard():
+    assert cad_messages(DisplayModel(is_ppmid=False, has_gas=True), CAD) == []
+
+
+def test_electricity():
+    model = DisplayModel(is_ppmid=False, has_gas=False)
+    model.electricity.take(ELECTRICITY, utc_us=HEARD + 123)
+    model.electricity.price_mp_per_kwh = 28_620
+    ((topic, body),) = cad_messages(model, CAD, mpan="1234567890123", supplier="A Supplier")
+    assert topic == "glow/1234567890A6/SENSOR/electricitymeter" == cad_topic(CAD, is_gas=False)
+    assert json.loads(body) == {
+        "electricitymeter": {
+            "timestamp": "2024-06-03T13:05:00Z",
+            "energy": {
+                "import": {
+                    "cumulative": 5069.004,
+                    "day": 7.971,
+                    "week": 18.962,
+                    "month": 72.764,
+                    "units": "kWh",
+                    "mpan": "1234567890123",
+                    "supplier": "A Supplier",
+                    "supplystatus": "enabled",
+                    "price": {"unitrate": 0.2862},
+                }
+            },
+            "power": {"value": 2.547, "units": "kW"},
+            "prepayment": {"balance": 12.34999, "currency": "GBP"},
+        }
+    }
+
+
+def test_gas_counts_cubic_metres_and_has_no_power():
+    model = DisplayModel(is_ppmid=False, has_gas=True)
+    model.gas.take(
+        {"current_summation_delivered": 1_234_567, "current_day_alternative_consumption_delivered": 31_000},
+        utc_us=HEARD,
+    )
+    ((topic, body),) = cad_messages(model, CAD)
+    assert topic.endswith("/SENSOR/gasmeter")
+    assert json.loads(body)["gasmeter"]["energy"]["import"] == {
+        "cumulativevol": 1234.567,
+        "cumulativevolunits": "m3",
+        "day": 31.0,
+        "units": "kWh",
+    }
+    assert b"power" not in body

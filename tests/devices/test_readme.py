@@ -1,0 +1,25 @@
+"""devices/README.md names modules and tests; each of them is there."""
+
+from __future__ import annotations
+
+import re
+
+
+def test_every_module_and_test_that_the_list_names_exists(repository):
+    text = (repository / "devices" / "README.md").read_text(encoding="utf-8")
+    sources = "".join(
+        path.read_text() for path in sorted((repository / "tests" / "devices").glob("test_*.py"))
+    )
+    names = re.findall(r"`(test_\w+)`", text)
+    assert len(names) > 80
+    assert [name for name in names if f"def {name}(" not in sources] == []
+    files = re.findall(r"`([\w/]+\.py)`", text)
+    folders = (repository / "devices", repository / "tests" / "devices", repository)
+    assert [name for name in files if not any((folder / name).is_file() for folder in folders)] == []
+
+
+def test_every_module_of_the_folder_is_in_the_list_or_is_plumbing(repository):
+    text = (repository / "devices" / "README.md").read_text(encoding="utf-8")
+    plumbing = {"__init__.py", "days.py", "state.py", "meter.py", "esme.py", "gsme.py", "ppmid.py", "ihd.py"}
+    modules = {path.name for path in (repository / "devices").glob("*.py")} - plumbing
+    assert sorted(name for name in modules if f"`{name}`" not in text) == []

@@ -1,0 +1,107 @@
+"""A clock that drifts, and who may set it."""
+
+from __future__ import annotations
+
+from random import Random
+
+import pytest
+
+from smets1.firmware.civil import CivilClock, zigbee_s
+from smets1.firmware.time_keeper import ClockStatus, DeviceClock, TimeKeeper, TimeVerdict
+from smets1.hardware.clock import HeapScheduler
+
+EPOCH = 1_700_000_000_000_000
+DAY = 86_400_000_000
+
+
+def at(scheduler: HeapScheduler, when_us: int) -> None:
+    scheduler.run_until(when_us)
+
+
+def test_without_drift_it_is_the_civil_clock():
+    scheduler = HeapScheduler()
+    plain, own = CivilClock(scheduler, EPOCH), DeviceClock(scheduler, EPOCH)
+    rng = Random(1)
+    for _ in range(50):
+        at(scheduler, scheduler.now_us() + rng.randrange(1, DAY))
+        assert own.utc_us() == plain.utc_us()
+        instant = EPOCH + rng.randrange(100 * DAY)
+        assert own.scheduler_us(instant) == plain.scheduler_us(instant)
+
+
+@pytest.mark.parametrize(("drift_ppm", "second"), [(20, 1_728_000), (-20, -1_728_000), (0, 0)])
+def test_drift_of_a_day(drift_ppm, second):
+    scheduler = HeapScheduler()
+    own = DeviceClock(scheduler, EPOCH, drift_ppm=drift_ppm)
+    at(scheduler, DAY)
+    assert own.utc_us() - EPOCH - DAY == second
+
+
+@pytest.mark.parametrize("drift_ppm", [-100, -1, 0, 1, 33, 100])
+def test_a_timer_set_by_this_clock_is_never_early(drift_ppm):
+    scheduler = HeapScheduler()
+    own = DeviceClock(scheduler, EPOCH, drift_ppm=drift_ppm)
+    rng = Random(drift_ppm)
+    for _ in range(200):
+        instant = own.utc_us() + rng.randrange(1, DAY)
+        due = own.scheduler_us(instant)
+        at(scheduler, due - 1)
+        assert own.utc_us() < instant
+        at(scheduler, due)
+        assert instant <= own.utc_us() <= instant + 1
+
+
+def keeper(drift_ppm=0, offset_us=0):
+    scheduler = HeapScheduler()
+    clock = DeviceClock(scheduler, EPOCH + offset_us, drift_ppm=drift_ppm)
+    return TimeKeeper(clock), clock, scheduler
+
+
+def test_the_hub_sets_a_clock_that_is_off():
+    subject, clock, _ = keeper(offset_us=5_000_000)
+    assert subject.status is ClockStatus.NOT_SET
+    assert subject.on_time(zigbee_s(EPOCH), 0b11) is TimeVerdict.ADJUSTED
+    assert abs(clock.utc_us() - EPOCH) <= 1_000_000
+    assert abs(subject.last_step_us + 5_000_000) <= 1_000_000
+    assert subject.status is ClockStatus.SYNCHRONISED
+
+
+def test_a_difference_below_what_seconds_can_tell_is_left():
+    subject, clock, _ = keeper(offset_us=900_000)
+    assert subject.on_time(zigbee_s(EPOCH), 0b11) is TimeVerdict.KEPT
+    assert clock.utc_us() == EPOCH + 900_000
+    assert subject.status is ClockStatus.SYNCHRONISED
+
+
+def test_what_a_slow_answer_explains_is_left():
+    subject, _, _ = keeper(offset_us=8_000_000)
+    assert subject.on_time(zigbee_s(EPOCH), 0b11, round_trip_us=14_000_000) is TimeVerdict.KEPT
+    assert subject.on_time(zigbee_s(EPOCH), 0b11, round_trip_us=100_000) is TimeVerdict.ADJUSTED
+
+
+@pytest.mark.parametrize("status", [0b00, 0b01, 0b10])
+def test_who_is_not_authoritative_sets_only_a_clock_never_set(status):
+    subject, clock, _ = keeper(offset_us=3600_000_000)
+    assert subject.on_time(zigbee_s(EPOCH), status) is TimeVerdict.ADJUSTED
+    assert subject.status is ClockStatus.NOT_SET  # still waiting for somebody who knows
+    assert subject.on_time(zigbee_s(EPOCH), 0b11) is TimeVerdict.KEPT
+    before = clock.utc_us()
+    assert subject.on_time(zigbee_s(EPOCH + 60_000_000), status) is TimeVerdict.REFUSED
+    assert clock.utc_us() == before
+    assert subject.refused_count == 1
+
+
+@pytest.mark.parametrize("time_s", [0, 0xFFFFFFFF])
+def test_no_time_is_no_time(time_s):
+    subject, clock, _ = keeper()
+    assert subject.on_time(time_s, 0b11) is TimeVerdict.REFUSED
+    assert clock.utc_us() == EPOCH
+
+
+def test_a_clock_long_alone_is_unreliable():
+    subject, _, scheduler = keeper()
+    subject.on_time(zigbee_s(EPOCH), 0b11)
+    at(scheduler, 2 * DAY - 10_000_000)
+    assert subject.status is ClockStatus.SYNCHRONISED
+    at(scheduler, 2 * DAY + 10_000_000)
+    assert subject.status is ClockStatus.UNRELIABLE

@@ -1,0 +1,65 @@
+"""A head end as a process of its own, to be killed: `kill_child.py FOLDER HTTP_PORT BROKER_URL`."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import sys
+import time
+from pathlib import Path
+
+from aiohttp import web
+
+from smets1.firmware.civil import CivilClock
+from smets1.firmware.nvm import NvmStore
+from smets1.firmware.seed import SeedTree
+from smets1.firmware.wan.head_end import HeadEndWan
+from smets1.firmware.wan.mqtt import MqttLink, MqttSettings
+from smets1.hardware.clock import EmulatorLoop, run
+from smets1.headend.api import make_app
+from smets1.headend.dco import Dco
+from smets1.headend.duis.codes import DeviceType
+from smets1.headend.duis.signature import XmlSigner
+from smets1.headend.head_end import HeadEnd
+from smets1.headend.inventory import InventoryDevice
+from smets1.headend.pki import TestPki
+from smets1.headend.store import Store
+
+ESME, CHF, S1SP = 0x00DB1234567890A0, 0x00DB1234567890A2, 0x90B3D51F30000001
+SUA_KEY = bytes(range(16))
+
+
+async def serve(folder: Path, port: int, url: str) -> None:
+    loop = asyncio.get_running_loop()
+    assert isinstance(loop, EmulatorLoop)
+    civil = CivilClock(loop, time.time_ns() // 1000 - loop.now_us())
+    nvm = NvmStore.open(folder / "headend.nvm")
+    dco = Dco(NvmStore.open(folder / "dco.nvm").device("dco"), random_octets=random.Random(1).randbytes)
+    dco.enrol(ESME, SUA_KEY)
+    wan = HeadEndWan(
+        MqttLink(MqttSettings.parse(url), "kill-s1sp", random.Random(2)),
+        nvm.device("wan"),
+        civil,
+        rng=random.Random(3),
+    )
+    seed = SeedTree(1)
+    head_end = HeadEnd(
+        store=Store.open(folder / "requests.db"),
+        wan=wan,
+        dco=dco,
+        civil=civil,
+        signer=XmlSigner(TestPki(lambda label: seed.octets(40, label)).issue(S1SP, "S1SP")),
+        random_octets=random.Random(4).randbytes,
+    )
+    for eui64, device_type in ((ESME, DeviceType.ESME), (CHF, DeviceType.CHF)):
+        head_end.inventory.put(InventoryDevice(eui64=eui64, device_type=device_type, hub=CHF))
+    await wan.start()
+    await head_end.start()
+    runner = web.AppRunner(make_app(head_end), access_log=None)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", port).start()
+    await loop.create_future()
+
+
+if __name__ == "__main__":
+    run(serve(Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3]))

@@ -1,0 +1,146 @@
+"""The home's HTTP face, over real sockets and at a finite speed."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import ClientSession
+
+from smets1.errors import InputError, LostError
+from smets1.hardware.clock import run
+from smets1.headend.catalogue import find_variant
+from smets1.tools.commands.srv import ready_request
+from smets1.tools.home import Home, open_home
+from smets1.tools.home_file import parse_home
+from smets1.tools.http import HttpServer
+
+TOML = "speed = 60\n[han]\nreport_interval_s = 600\n[prepayment]\nbalance_pounds = 20\n"
+Story = Callable[[Home, HttpServer, ClientSession], Coroutine[Any, Any, None]]
+
+
+def play(story: Story, *, token: str = "", host: str = "127.0.0.1", toml: str = TOML) -> None:
+    async def main() -> None:
+        home = await open_home(seed=1, config=parse_home(toml, Path("home.toml")), waits=True)
+        server = HttpServer(home, host=host, port=0, token=token)
+        try:
+            await server.start()
+            async with ClientSession() as session:
+                await story(home, server, session)
+        finally:
+            await server.close()
+            await home.close()
+
+    run(main(), speed=60)
+
+
+def test_the_home_and_its_devices() -> None:
+    async def story(home: Home, server: HttpServer, session: ClientSession) -> None:
+        async with session.get(f"{server.url}/api/v1/home") as answer:
+            assert answer.status == 200
+            body = await answer.json()
+        assert body["seed"] == 1
+        assert body["utc"].startswith("2023-01-16T00:0")
+        kinds = {device["kind"]: device for device in body["devices"]}
+        assert sorted(kinds) == ["chf", "esme", "gsme", "ihd", "ppmid"]
+        assert all(device["is_keyed"] for device in kinds.values())
+        assert kinds["esme"]["supply"] == "on"
+        assert kinds["esme"]["payment_mode"] == "prepayment"
+        assert 1_990_000 < kinds["esme"]["balance_mp"] <= 2_000_000
+        assert "volume_dm3" in kinds["gsme"]
+        assert kinds["chf"]["short_address"] == "0x0000"
+        async with session.get(f"{server.url}/api/v1/devices/00-DB-12-34-56-78-90-A0") as answer:
+            assert (await answer.json())["eui64"] == "00-DB-12-34-56-78-90-A0"
+        async with session.get(f"{server.url}/api/v1/devices/00-DB-12-34-56-78-90-A5/screen") as answer:
+            pages = (await answer.json())["pages"]
+        assert pages == home.ihd.screen
+        for path, status in (
+            ("devices/nonsense", 400),
+            ("devices/00-DB-12-34-56-78-90-FF", 404),
+            ("devices/00-DB-12-34-56-78-90-A0/screen", 404),
+            ("nothing", 404),
+        ):
+            async with session.get(f"{server.url}/api/v1/{path}") as answer:
+                assert answer.status == status, path
+
+    play(story)
+
+
+def test_a_duis_request_by_post() -> None:
+    async def story(home: Home, server: HttpServer, session: ClientSession) -> None:
+        variant = find_variant("4.18")
+        assert variant is not None
+        xml = ready_request(variant, target=home.esme.eui64, now=home.clock.utc)
+        url = f"{server.url}/api/v1/serviceS?wait=5"
+        async with session.post(url, data=xml.encode()) as answer:
+            assert answer.status == 200
+            body = await answer.text()
+        assert "<sr:ResponseCode>I0</sr:ResponseCode>" in body
+        assert "MeterBalance" in body
+
+    play(story)
+
+
+def test_with_a_token() -> None:
+    async def story(home: Home, server: HttpServer, session: ClientSession) -> None:
+        url = f"{server.url}/api/v1/home"
+        for headers, status in (
+            ({}, 401),
+            ({"Authorization": "Bearer wrong"}, 401),
+            ({"Authorization": "open sesame"}, 401),
+            ({"Authorization": "Basic open sesame"}, 401),
+            ({"Authorization": "Bearer \u00e9"}, 401),
+            ({"Authorization": "Bearer open sesame"}, 200),
+        ):
+            async with session.get(url, headers=headers) as answer:
+                assert answer.status == status, headers
+        async with session.post(f"{server.url}/api/v1/serviceS", data=b"<x/>") as answer:
+            assert answer.status == 401
+
+    play(story, token="open sesame", host="0.0.0.0")
+
+
+def test_another_address_without_a_token_is_refused() -> None:
+    async def story(home: Home, server: HttpServer, session: ClientSession) -> None:
+        raise AssertionError("it listens")
+
+    with pytest.raises(InputError, match="token"):
+        play(story, host="0.0.0.0")
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.5", "localhost"])
+def test_loopback_needs_none(host: str) -> None:
+    async def story(home: Home, server: HttpServer, session: ClientSession) -> None:
+        async with session.get(f"{server.url}/api/v1/home") as answer:
+            assert answer.status == 200
+
+    play(story, host=host)
+
+
+def test_a_port_in_use() -> None:
+    async def story(home: Home, server: HttpServer, session: ClientSession) -> None:
+        with socket.socket() as taken:
+            taken.bind(("127.0.0.1", 0))
+            taken.listen()
+            port = taken.getsockname()[1]
+            second = HttpServer(home, host="127.0.0.1", port=port)
+            with pytest.raises(LostError, match=f"cannot listen on 127.0.0.1:{port}"):
+                await second.start()
+            await second.close()
+        await asyncio.sleep(0)
+
+    play(story)
+
+
+def test_where_the_head_end_runs_elsewhere() -> None:
+    async def story(home: Home, server: HttpServer, session: ClientSession) -> None:
+        async with session.get(f"{server.url}/api/v1/home") as answer:
+            assert answer.status == 200
+        async with session.post(f"{server.url}/api/v1/serviceS", data=b"<x/>") as answer:
+            assert answer.status == 404
+
+    play(story, toml=TOML + "[headend]\nruns_here = false\n")

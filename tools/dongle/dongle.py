@@ -1,0 +1,135 @@
+"""The shell of a simulated stick: a line on one side, a radio on our air on the other.
+
+Needs no more of the line than `BytePipe`, so it also runs in virtual time on a `MemoryCable`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from logging import getLogger
+from typing import Final
+
+from smets1.errors import LostError
+from smets1.eui64 import Eui64, format_eui64
+from smets1.hardware.air import Air, AirRadio
+from smets1.hardware.radio import TransmitOutcome
+from smets1.hardware.rcp.pipe import BytePipe
+from smets1.hardware.rcp.spinel import Status
+from smets1.tools.dongle.rcp_stick import Configure, PowerCycle, RcpStick, ScanEnergy, Transmit
+
+__all__ = ["Dongle"]
+
+_log = getLogger(__name__)
+_REOPEN_S: Final = 0.2
+_COORDINATOR: Final = 0x0000
+
+
+class Dongle:
+    """One stick. `eui64` is what its factory gave it; a host may set another address."""
+
+    def __init__(self, air: Air, pipe: BytePipe, eui64: Eui64) -> None:
+        self.pipe = pipe
+        self._air = air
+        self._stick = RcpStick(eui64)
+        self._radio: AirRadio | None = None
+        self._is_closed = False
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def stick(self) -> RcpStick:
+        return self._stick
+
+    async def start(self) -> None:
+        """Power on, in the running event loop. Raises LostError where the line cannot be had."""
+        await self.pipe.open(self)
+        self._drain()
+
+    def reset(self, cause: Status = Status.RESET_WATCHDOG) -> None:
+        """What a flaky stick does by itself."""
+        self._stick.reset(cause)
+        self._drain()
+
+    async def close(self) -> None:
+        self._is_closed = True
+        if self._task is not None:
+            self._task.cancel()
+        self.pipe.close()
+        if self._radio is not None:
+            self._radio.close()
+
+    # --- PipeListener ---------------------------------------------------------------------------------------
+
+    def on_octets(self, octets: bytes) -> None:
+        self._stick.receive(octets)
+        self._drain()
+
+    def on_lost(self, reason: str) -> None:
+        """The host hung up: the stick loses its power with its line, and waits for the next host."""
+        _log.info("%s: %s", format_eui64(self._stick.hardware_eui64), reason)
+        self._stick = RcpStick(self._stick.hardware_eui64)
+        if not self._is_closed:
+            self._task = asyncio.get_running_loop().create_task(self._reopen())
+
+    async def _reopen(self) -> None:
+        while True:
+            try:
+                await self.pipe.open(self)
+            except LostError:
+                await asyncio.sleep(_REOPEN_S)
+            else:
+                self._drain()
+                return
+
+    # --- the antenna ----------------------------------------------------------------------------------------
+
+    def on_frame(self, psdu: bytes, lqi: int, rssi_dbm: int) -> None:
+        self._stick.on_frame(psdu, lqi, rssi_dbm, now_us=self._air.scheduler.now_us())
+        self._drain()
+
+    def on_transmitted(self, outcome: TransmitOutcome) -> None:
+        self._stick.on_transmitted(outcome)
+        self._drain()
+
+    def on_energy(self, channel: int, rssi_dbm: int) -> None:
+        self._stick.on_energy(channel, rssi_dbm)
+        self._drain()
+
+    def _drain(self) -> None:
+        for order in self._stick.take_orders():
+            match order:
+                case PowerCycle():
+                    self._power_off()
+                case Configure():
+                    self._configure(order)
+                case Transmit(psdu, retries):
+                    assert self._radio is not None
+                    self._radio.transmit(psdu, retries=retries)
+                case ScanEnergy(channel, duration_us):
+                    assert self._radio is not None
+                    self._radio.scan_energy(channel, duration_us)
+        octets = self._stick.take_octets()
+        if octets:
+            self.pipe.write(octets)
+
+    def _power_off(self) -> None:
+        if self._radio is not None:
+            self._radio.close()
+            self._radio = None
+
+    def _configure(self, wanted: Configure) -> None:
+        if self._radio is not None and self._radio.eui64 != wanted.eui64:
+            self._power_off()  # an address is part of a radio of our air
+        if self._radio is None:
+            # two sticks with one address are a mistake that real air allows too
+            self._radio = self._air.radio(wanted.eui64, is_clone=True)
+            self._radio.attach(self)
+        radio = self._radio
+        radio.set_channel(wanted.channel)
+        if (radio.pan_id, radio.short_address) != (wanted.pan_id, wanted.short_address):
+            # the firmware has no word for a coordinator, and 0 is what they are called
+            is_coordinator = wanted.short_address == _COORDINATOR
+            radio.set_pan(wanted.pan_id, wanted.short_address, coordinator=is_coordinator)
+        radio.set_receiver(wanted.is_receiving)
+        radio.set_promiscuous(wanted.is_promiscuous)
+        radio.set_pending(wanted.pending_shorts, wanted.pending_eui64s)
+        radio.pends_always = wanted.pends_always

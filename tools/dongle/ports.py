@@ -1,0 +1,123 @@
+"""The stick's end of a line that other programs open: a pseudo-terminal, or a TCP port.
+
+A pty stays when its host goes, as a serial line does; nobody can tell that the host has gone. On TCP one
+host at a time is served; when it hangs up the next one may come.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import tty
+from pathlib import Path
+
+from smets1.errors import InputError, LostError
+from smets1.hardware.rcp.pipe import FdPipe, PipeListener
+
+__all__ = ["PtyPort", "TcpPort"]
+
+
+class PtyPort(FdPipe):
+    """A pty; `path` is what a host opens, `link` a symbolic link to it where one is wanted."""
+
+    def __init__(self, link: Path | None = None) -> None:
+        super().__init__()
+        self.link = link
+        self.path = ""
+        self._fds: tuple[int, int] | None = None
+
+    def __str__(self) -> str:
+        return str(self.link or self.path)
+
+    async def open(self, listener: PipeListener) -> None:
+        """Raises InputError where the link's name is taken by something else."""
+        ours, theirs = os.openpty()
+        try:
+            # raw, or the terminal would echo and translate; our own hold on the far side keeps it from
+            # reporting an error whenever no host has it open
+            tty.setraw(theirs)
+            os.set_blocking(ours, False)
+            self.path = os.ttyname(theirs)
+            if self.link is not None:
+                _link(self.link, self.path)
+        except BaseException:
+            os.close(ours)
+            os.close(theirs)
+            raise
+        self._fds = (ours, theirs)
+        self._start(ours, listener)
+
+    def _release(self) -> None:
+        assert self._fds is not None
+        for fd in self._fds:
+            os.close(fd)
+        if self.link is not None and self.link.is_symlink() and os.readlink(self.link) == self.path:
+            self.link.unlink()
+
+
+def _link(link: Path, path: str) -> None:
+    if link.is_symlink():
+        link.unlink()  # of a run that was killed
+    elif link.exists():
+        raise InputError(f"{link} exists and is no link: choose another name")
+    link.symlink_to(path)
+
+
+class TcpPort(FdPipe):
+    """A listening port, one host at a time. Port 0: a free one, told by `port` after `listen`."""
+
+    def __init__(self, host: str, port: int) -> None:
+        super().__init__()
+        self.host = host
+        self.port = port
+        self._server: socket.socket | None = None
+        self._client: socket.socket | None = None
+        self._accepting: asyncio.Task[None] | None = None
+
+    def __str__(self) -> str:
+        return f"tcp://{self.host}:{self.port}"
+
+    async def open(self, listener: PipeListener) -> None:
+        """Listens; a host may come at any time afterwards. Raises LostError: the port is in use."""
+        if self._server is None:
+            family = socket.AF_INET6 if ":" in self.host else socket.AF_INET
+            server = socket.socket(family, socket.SOCK_STREAM)
+            try:
+                server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                server.setblocking(False)
+                server.bind((self.host, self.port))
+                server.listen(1)
+            except OSError as error:
+                server.close()
+                raise LostError(f"{self}: {error.strerror or error}") from None
+            self._server = server
+            self.port = server.getsockname()[1]
+        self._accepting = asyncio.get_running_loop().create_task(self._accept(self._server, listener))
+
+    async def _accept(self, server: socket.socket, listener: PipeListener) -> None:
+        client, _ = await asyncio.get_running_loop().sock_accept(server)
+        client.setblocking(False)
+        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._client = client
+        self._start(client.fileno(), listener)
+
+    def close(self) -> None:
+        """For good. After `on_lost` the port still listens, and `open` waits for the next host."""
+        if self._accepting is not None:
+            self._accepting.cancel()
+            self._accepting = None
+        super().close()
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+
+    def _lose(self, reason: str) -> None:
+        FdPipe.close(self)
+        if self._listener is not None:
+            self._listener.on_lost(reason)
+
+    def _release(self) -> None:
+        assert self._client is not None
+        self._client.close()
+        self._client = None

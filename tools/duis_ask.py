@@ -1,0 +1,83 @@
+"""One DUIS request to a running home and its answer, for scripts and tests.
+
+answer = await ask(home, "4.1.1", home.esme.eui64)
+assert answer.code == "I0"
+wh = int(answer.value("ActiveImportRegister", "Value"))
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+from smets1.errors import InputError
+from smets1.eui64 import Eui64
+from smets1.headend.catalogue import find_variant
+from smets1.headend.duis.codes import ServicePath
+from smets1.headend.duis.request import XmlNode, parse_document, read_node
+from smets1.tools.commands.srv import ready_request
+from smets1.tools.home import Home
+
+__all__ = ["DuisAnswer", "ask"]
+
+_WAIT_S: Final = 3700.0  # a gas answer comes with the meter's next waking
+
+
+@dataclass(frozen=True, slots=True)
+class DuisAnswer:
+    """A DUIS response: `xml` as it went out, `root` as read."""
+
+    xml: bytes
+    root: XmlNode
+
+    @property
+    def code(self) -> str:
+        """The ResponseCode; empty for a device alert, which has none."""
+        return self.value("ResponseCode") or ""
+
+    def value(self, *path: str) -> str | None:
+        """The text of the first element at the end of this path of names, anywhere below; None: not there."""
+        node: XmlNode | None = self.root
+        for name in path:
+            node = None if node is None else _below(node, name)
+        return None if node is None else node.text
+
+    def values(self, name: str) -> list[str]:
+        """The texts of all elements of that name, in order."""
+        return _all_below(self.root, name)
+
+
+async def ask(
+    home: Home, srv: str, target: Eui64, *, wait_s: float = _WAIT_S, token: str | None = None
+) -> DuisAnswer:
+    """Submit the ready request of a service reference variant and wait for its final answer.
+
+    `token` for a top-up. Raises InputError for an unknown SRV.
+    """
+    variant = find_variant(srv)
+    if variant is None:
+        raise InputError(f"{srv!r} is no service reference variant: `smets1 srv` lists them")
+    options: dict[str, Any] = {} if token is None else {"token": token}
+    if srv != "2.2":  # whose counter is made from the time: its low half must be zero
+        options["counter"] = home.next_request_counter()
+    xml = ready_request(variant, target=target, now=home.clock.utc, **options)
+    path = ServicePath.NON_DEVICE if variant.non_device else ServicePath.SEND_COMMAND
+    octets = await home.headend.submit(xml.encode(), path, wait_s=wait_s)
+    return DuisAnswer(octets, read_node(parse_document(octets)))
+
+
+def _below(node: XmlNode, name: str) -> XmlNode | None:
+    for child in node.children:
+        found = child if child.name == name else _below(child, name)
+        if found is not None:
+            return found
+    return None
+
+
+def _all_below(node: XmlNode, name: str) -> list[str]:
+    found: list[str] = []
+    for child in node.children:
+        if child.name == name:
+            found.append(child.text)
+        found += _all_below(child, name)
+    return found
