@@ -4,7 +4,11 @@ In: frames of an 802.15.4 transceiver (FrameRadio of `hardware/radio.py`). Out: 
 
 - `node.HanNode`: the shell; the only module that meets a radio, a clock or asyncio.
 - `stack.ZigbeeStack`: the layers put together; six verbs, no I/O.
-- `mac`, `nwk`, `aps`, `zdo`, `trust_centre`: the layers. `security`: keys and counters, kept in NVM.
+- `mac`, `nwk`, `aps`, `zdo`, `trust_centre`: the layers. Most are cut into parts of one idea each, the
+  last of which inherits the others: `mac_queue`, `mac_device`; `nwk_broadcast`, `nwk_routing`,
+  `nwk_concentrator`, `nwk_parent`, `nwk_ageing`, `nwk_conflict`, `nwk_membership`; `aps_sending`;
+  `stack_core` to `stack_leaving`.
+- `mac_events`, `nwk_events`, `stack_events`: what they tell upwards. `security`: keys, counters, their NVM.
 - `mac_frames`, `nwk_frames`, `aps_frames`, `zdp_frames`, `security_header`: octets.
 
 Calls go down directly (APS -> NWK -> MAC), news goes up as event lists, so a lower layer knows nothing of
@@ -14,9 +18,9 @@ Source: Zigbee 05-3474-21 with the feature set ZigBee PRO; IEEE 802.15.4-2006; S
 
 Left out: MAC security, beacon-enabled PANs and GTS; inter-PAN; tree addressing (PRO uses random
 addresses); high-security mode (SKKE); the multicast mode of NWK (groups travel as broadcasts, as SE allows).
-Not yet: many-to-one routes (source routes are followed, not made), PAN id and address conflicts, sending
-Parent_annce and orphan notifications (both are answered), ageing of silent end devices (timeouts are kept).
-Simplified: each node keeps a neighbour for every router that it hears; APS counters run per destination.
+Not yet: orphan notifications are answered, not sent; a data poll proves nothing, yet keeps a child alive, as
+the specification has it.
+Simplified: each router keeps a neighbour for every router that it hears; APS counters run per destination.
 
 Vectors: spec examples in `tests/firmware/zigbee/`. Try: `python tests/benchmarks/bench_stack.py`
 """

@@ -342,7 +342,8 @@ class NwkCore:
         if eui64 is not None:
             neighbour = self.neighbours.get(data.source)
             if neighbour is None:
-                if header.source != data.source and header.destination >= FIRST_BROADCAST:
+                is_relayed = header.source != data.source and header.destination >= FIRST_BROADCAST
+                if is_relayed and self.is_router:  # an end device needs to know its parent only
                     self._note_router(data.source, eui64, data.lqi)
             else:
                 self._heard_neighbour(neighbour, eui64, header.source, data, now_us)

@@ -325,6 +325,7 @@ class NwkLayer(NwkConflict):
         self._sent.clear()
         self._waits.clear()
         self.stop_link_status()
+        self.stop_concentrator()
         self._is_rejoining = False
         self.accepts_unsecured = False
         self.short_address = 0xFFFF

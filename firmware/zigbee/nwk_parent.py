@@ -20,6 +20,7 @@ from smets1.firmware.zigbee.mac import MacLayer
 from smets1.firmware.zigbee.mac_events import AssociationAsked, MacData, MacStatus, OrphanHeard, PolledBy
 from smets1.firmware.zigbee.mac_frames import AssociationStatus, ZigbeeBeacon
 from smets1.firmware.zigbee.nwk import NOBODY
+from smets1.firmware.zigbee.nwk_concentrator import NwkConcentrator
 from smets1.firmware.zigbee.nwk_events import ChildJoined
 from smets1.firmware.zigbee.nwk_frames import (
     Leave,
@@ -27,7 +28,6 @@ from smets1.firmware.zigbee.nwk_frames import (
     RejoinRequest,
     RejoinResponse,
 )
-from smets1.firmware.zigbee.nwk_routing import NwkRouting
 from smets1.firmware.zigbee.nwk_tables import (
     CAPABILITY_ALLOCATE,
     CAPABILITY_MAINS,
@@ -57,7 +57,7 @@ def capability_of(role: NodeRole) -> int:
     return base if role is NodeRole.END_DEVICE else base | CAPABILITY_ROUTER
 
 
-class NwkParent(NwkRouting):
+class NwkParent(NwkConcentrator):
     """Admits children and keeps them. `admits` is asked before a child may associate."""
 
     def __init__(
@@ -101,6 +101,7 @@ class NwkParent(NwkRouting):
         self.mac.is_beaconing = self.is_router
         self.refresh_beacon()
         self.start_link_status(now_us)
+        self.start_concentrator(now_us)
         self.is_dirty = True
 
     def refresh_beacon(self) -> None:
@@ -200,7 +201,7 @@ class NwkParent(NwkRouting):
             self.drop_guest(guest.eui64)
 
     def _on_child_accepted(self, child: Neighbour, now_us: int) -> None:
-        self.routes.pop(child.short_address, None)
+        self.forget_route(child.short_address)
         self.refresh_beacon()
 
     # --- children that come back ----------------------------------------------------------------------
@@ -263,7 +264,7 @@ class NwkParent(NwkRouting):
         self.mac.cancel_indirect(short_address)
         self.learn_address(short_address, eui64)
         self._remove_neighbour(short_address)
-        self.routes.pop(short_address, None)
+        self.forget_route(short_address)
         child = Neighbour(short_address, eui64, Relationship.CHILD, capability)
         child.lqi = lqi
         child.is_heard = True

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import random
 from collections import deque
+from dataclasses import replace
 from typing import Final
 
 from smets1.firmware.zigbee.mac import MacLayer
@@ -69,7 +70,6 @@ class NwkRouting(NwkBroadcast):
             RouteRequest: self._on_route_request,
             RouteReply: self._on_route_reply,
             LinkStatus: self._on_link_status,
-            NetworkStatus: self._on_network_status,
         }
 
     def _next_hop_by_route(self, destination: int) -> int | None:
@@ -163,7 +163,7 @@ class NwkRouting(NwkBroadcast):
         return cost if neighbour is None else max(cost, neighbour.outgoing_cost)
 
     def _on_route_request(self, command: RouteRequest, header: NwkHeader, data: MacData, now_us: int) -> None:
-        if not self.is_router or header.source == self.short_address or command.many_to_one:
+        if not self.is_router or header.source == self.short_address:
             return
         cost = command.path_cost + self._cost_of(data.source, data.lqi)
         entry = self._note_discovery(header.source, command.identifier, data.source, cost, now_us)
@@ -182,12 +182,15 @@ class NwkRouting(NwkBroadcast):
             )
             self.send_command(data.source, reply, now_us=now_us, radius=REQUEST_RADIUS)
         elif header.radius > 1:
-            low_us, high_us = REQUEST_JITTER_US
-            onward = RouteRequest(
-                identifier=command.identifier, destination=command.destination, path_cost=min(cost, 255)
-            )
-            when_us = now_us + self._rng.randrange(low_us, high_us)
-            self._timers.at(when_us, self._pass_request_on, onward, header, entry)
+            self._pass_later(command, header, entry, cost, now_us)
+
+    def _pass_later(
+        self, command: RouteRequest, header: NwkHeader, entry: DiscoveryEntry, cost: int, now_us: int
+    ) -> None:
+        low_us, high_us = REQUEST_JITTER_US
+        onward = replace(command, path_cost=min(cost, 255))
+        when_us = now_us + self._rng.randrange(low_us, high_us)
+        self._timers.at(when_us, self._pass_request_on, onward, header, entry)
 
     def _pass_request_on(
         self, now_us: int, request: RouteRequest, header: NwkHeader, entry: DiscoveryEntry

@@ -64,6 +64,7 @@ class StackCore:
         self.nwk.max_children = config.max_children
         self.nwk.link_status_period_us = config.link_status_period_us
         self.nwk.end_device_timeout = config.end_device_timeout
+        self.nwk.concentrator_period_us = config.concentrator_period_us
         self.aps = ApsLayer(self.nwk, self.keys, rng, self.timers)
         self.aps.is_sleepy_address = self._is_sleepy
         self.aps.window_size = config.fragment_window

@@ -30,6 +30,7 @@ class HanConfig:
     may_join: Callable[[Eui64], bool] | None = None  # the whitelist; None: whoever has a link key here
     max_children: int = 1024
     link_status_period_us: int = 15_000_000
+    concentrator_period_us: int = 600_000_000  # coordinator: how often it renews the routes to it; 0: never
     fragment_window: int = 1
     end_device_timeout: int = 8  # 0: 10 s, else 2^n minutes; after such silence the parent forgets us
     poll_interval_us: int | None = None  # sleepy end device, at power-up

@@ -272,7 +272,7 @@ class StackJoining(StackParent):
             former = self.nwk.find_child(annce.eui64)
             if former is not None:  # it has another parent now
                 self.nwk.forget_device(annce.eui64)
-            self.nwk.routes.pop(annce.short_address, None)
+            self.nwk.forget_route(annce.short_address)
         self.nwk.learn_address(annce.short_address, annce.eui64)
         self.aps.forget_sender(annce.short_address, now_us)
         (self._sleepy.add if is_sleepy else self._sleepy.discard)(annce.short_address)
