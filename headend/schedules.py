@@ -132,7 +132,7 @@ class Schedule:
             for edge in ("Start", "End"):
                 text = format_utc(self._edge_utc_us(edge, due_utc_us))
                 etree.SubElement(period, f"{{{SR}}}{edge}DateTime").text = text
-        return etree.tostring(root)
+        return bytes(etree.tostring(root))
 
     def _edge_utc_us(self, edge: str, due_utc_us: int) -> int:
         days = _offset(self.service.value(f"{edge}DateOffset"))

@@ -290,4 +290,4 @@ def _append(parent: etree._Element, namespace: str, tree: XmlNode) -> None:
 
 
 def _octets(root: etree._Element) -> bytes:
-    return etree.tostring(root, xml_declaration=True, encoding="UTF-8")
+    return bytes(etree.tostring(root, xml_declaration=True, encoding="UTF-8"))

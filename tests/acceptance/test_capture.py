@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 from home_process import smets1
+from tshark import abandoned, read_capture
 
 KEY_ESTABLISHMENT = "0x0800"  # before there is a link key, so it cannot be under one
-FRAGMENTS_APART_S = 60.0  # an APS counter comes round again later than this
 Decode = Callable[..., list[str]]
 
 
@@ -53,27 +53,6 @@ def fields(decode: Decode, keys: list[str], select: str, *names: str) -> list[li
     return [line.split("\t") for line in decode(keys, "-Y", select, "-T", "fields", *wanted)]
 
 
-def unread_fragments(decode: Decode, keys: list[str]) -> list[list[str]]:
-    """Fragmented messages of which tshark puts together no copy (each hop carries one).
-
-    It shows all fragments but the one that completes a message as plain data.
-    """
-    messages: dict[tuple[str, ...], tuple[float, bool]] = {}  # who, to whom, counter -> begun, is read
-    unread = []
-    for time, source, to, counter, protocols in fields(
-        decode, keys, "zbee_aps.type == 0 && zbee_aps.fragmentation != 0",
-        "frame.time_relative", "zbee_nwk.src", "zbee_nwk.dst", "zbee_aps.counter", "frame.protocols",
-    ):  # fmt: skip
-        key = (source, to, counter)
-        begun, is_read = messages.get(key, (float(time), False))
-        if float(time) - begun > FRAGMENTS_APART_S:
-            if not is_read:
-                unread.append([str(begun), *key])
-            begun, is_read = float(time), False
-        messages[key] = (begun, is_read or "zbee_zcl" in protocols)
-    return unread + [[str(begun), *key] for key, (begun, is_read) in messages.items() if not is_read]
-
-
 def judge_readable(tshark: str, capture: Path, keys: list[str]) -> int:
     """Everything is read with the keys, and nothing of Smart Energy without the established ones.
 
@@ -83,7 +62,7 @@ def judge_readable(tshark: str, capture: Path, keys: list[str]) -> int:
     bad = "_ws.malformed || wpan.fcs_ok == 0 || _ws.expert.severity == error || zbee_sec.encrypted_payload"
     assert decode(keys, "-Y", bad) == []
     assert decode(keys, "-Y", "data && !(zbee_aps.fragmentation != 0)") == []
-    assert unread_fragments(decode, keys) == []
+    assert abandoned(capture, keys, read_capture(capture, keys)) == []
     payloads = decode(keys, "-Y", "zbee_zcl")
 
     few = [line for line in keys if "ESTABLISHED" not in line and "PARTNER" not in line]

@@ -228,7 +228,9 @@ async def strangers(count: int, seed: int) -> None:
             victim = home.devices[number % len(home.devices)]
             node(victim).on_frame(air.stranger(), rng.randrange(256), -50)
         await settle()
-        assert changes(before, snapshot(home)) == []
+        # Where the specification wants an answer (a router tells the hub who asked it), the device's own
+        # counter of sent frames goes on, and now and then its ceiling in NVM with it.
+        assert [change for change in changes(before, snapshot(home)) if ": ctr/" not in change] == []
         await home.clock.advance(seconds=31)
     tallies = [node(device).stack.nwk.counters for device in home.devices]
     assert min(tally.bad_mic for tally in tallies) > count // 100, "they have come as far as the key"
@@ -365,8 +367,8 @@ async def zcl_insider(count: int, seed: int, *, is_keyed: bool) -> None:
             assert without_counters(snapshot(home)) == without_counters(before)
         await settle()
         await home.clock.advance(seconds=60)
-    supplies = [meter.meter.supply.state for meter in (home.esme, home.gsme)]
-    assert all(device.keyed.is_set() for device in home.devices), supplies
+    # A storm of answers may have cost a display its parent for a moment: it is back without a person.
+    await home.joined(600)
     await home.close()
 
 

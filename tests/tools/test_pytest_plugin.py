@@ -6,6 +6,7 @@ import asyncio
 import subprocess
 import sys
 import time
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
@@ -62,8 +63,11 @@ def test_a_failure_tells_its_seed(tmp_path: Path, repository: Path) -> None:
     (tmp_path / "test_it.py").write_text(
         "async def test_it(smets1_home):\n    await smets1_home(seed=42)\n    assert False\n"
     )
+    # Where the package is installed its entry point brings the plugin; twice would be once too often.
+    is_installed = any(point.name == "smets1" for point in entry_points(group="pytest11"))
+    plugin = [] if is_installed else ["-p", "smets1.tools.pytest_plugin"]
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-p", "smets1.tools.pytest_plugin", "-o", "asyncio_mode=auto", "."],
+        [sys.executable, "-m", "pytest", *plugin, "-o", "asyncio_mode=auto", "."],
         cwd=tmp_path,
         env={"PYTHONPATH": str(repository / "src"), "PATH": "/usr/bin:/bin"},
         capture_output=True,
