@@ -9,3 +9,5 @@ __all__ = ["Ihd"]
 
 class Ihd(DisplayDevice):
     """Pipit 500 without prepayment functions."""
+
+    zigbee_device_id = 0x0502  # in-premise display

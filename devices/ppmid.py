@@ -52,6 +52,8 @@ class TopUpAnswer:
 class Ppmid(DisplayDevice):
     """Pipit 500 as PPMID."""
 
+    zigbee_device_id = 0x0506  # prepayment terminal
+
     def __init__(
         self,
         factory: Factory,

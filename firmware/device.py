@@ -35,13 +35,14 @@ from smets1.firmware.images import ImageSlots
 from smets1.firmware.nvm import Nvm
 from smets1.firmware.ota.client import OtaIdentity
 from smets1.firmware.upkeep import Upkeep
-from smets1.firmware.zcl.application import ZclApplication
+from smets1.firmware.zcl.application import SE_PROFILE, ZclApplication
 from smets1.firmware.zcl.key_establishment import (
     KeyEstablished,
     KeyEstablishment,
     KeyEstablishmentEvent,
 )
 from smets1.firmware.zcl.key_service import KeyEstablishmentService
+from smets1.firmware.zcl.status import Side
 from smets1.hardware.clock import Scheduler
 from smets1.hardware.radio import (
     COORDINATOR,
@@ -53,6 +54,7 @@ from smets1.hardware.radio import (
     LinkKey,
     NetworkInfo,
     NodeRole,
+    SimpleDescriptor,
 )
 
 __all__ = ["ENDPOINT", "TROUBLE", "Board", "Device", "DeviceLogger", "Factory"]
@@ -111,6 +113,7 @@ class DeviceLogger(LoggerAdapter):  # type: ignore[type-arg]  # generic only in 
 class Device:
     """One powered device. Implements `HanListener`; subclasses add clusters and `behave`."""
 
+    zigbee_device_id = 0x0501  # Smart Energy device of endpoint 1; metering device
     ke_sessions = 1  # how many others may establish a key with this device at a time
 
     def __init__(self, factory: Factory, board: Board) -> None:
@@ -160,6 +163,7 @@ class Device:
 
     def start(self) -> None:
         """Power up, in the running event loop."""
+        self.show_endpoints()
         self.spawn(self.persevere(self._live))
         if self.upkeep is not None:
             self.spawn(self.upkeep.watch_trial())
@@ -175,6 +179,26 @@ class Device:
         self.app.close()  # after its users: none of them is to take it for a failure
         self.key_service.close()
         await self.port.close()
+
+    def show_endpoints(self) -> None:
+        """Let the device object answer what this device is; again where endpoints come or go."""
+        core = self.app.core
+        self.port.set_endpoints(
+            tuple(
+                SimpleDescriptor(
+                    endpoint=endpoint,
+                    profile_id=SE_PROFILE,
+                    device_id=self.device_id_of(endpoint),
+                    input_clusters=tuple(core.clusters_of(endpoint, Side.SERVER)),
+                    output_clusters=tuple(core.clusters_of(endpoint, Side.CLIENT)),
+                )
+                for endpoint in core.endpoints
+            )
+        )
+
+    def device_id_of(self, endpoint: int) -> int:
+        """Smart Energy device identifier. Source: SE 1.2 07-5356-19, Table 5.12."""
+        return self.zigbee_device_id
 
     def power_off(self) -> None:
         """Like pulling the plug: nothing is committed, nobody on the air is told."""

@@ -35,6 +35,7 @@ __all__ = [
     "NetworkInfo",
     "NodeRole",
     "RadioListener",
+    "SimpleDescriptor",
     "TransmitOutcome",
 ]
 
@@ -155,6 +156,18 @@ class JoinedDevice:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SimpleDescriptor:
+    """What lives on one endpoint, for whoever asks the device object. Source: Zigbee 05-3474-21, 2.3.2.5."""
+
+    endpoint: int
+    profile_id: int
+    device_id: int
+    device_version: int = 0
+    input_clusters: tuple[int, ...] = ()  # servers
+    output_clusters: tuple[int, ...] = ()  # clients
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ApsMessage:
     """An APS payload to send."""
 
@@ -216,6 +229,9 @@ class HanPort(Protocol):
         """For key files that a decoder reads, of test runs only; None where there is none, or it is secret"""
 
     def attach(self, listener: HanListener) -> None: ...
+    def set_endpoints(self, endpoints: tuple[SimpleDescriptor, ...]) -> None:
+        """All endpoints that this node answers for, in place of those told before; at any time."""
+
     async def start(self) -> bool:
         """Power up. True where NVM held a network and the node is back on it; False: form or join."""
 

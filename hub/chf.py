@@ -63,6 +63,7 @@ class AdmittedDevice:
 class Chf(Device):
     """Skyline-i 510, with the GPF inside."""
 
+    zigbee_device_id = 0x0500  # energy service interface
     ke_sessions = 8
 
     def __init__(
@@ -270,7 +271,12 @@ class Chf(Device):
         for item in self.gas.remove():
             item.settle(None)
         self.app.core.remove_endpoint(MIRROR_ENDPOINT)
+        self.show_endpoints()
         self.nvm.commit()
+
+    def device_id_of(self, endpoint: int) -> int:
+        """The mirror is a meter to whoever asks."""
+        return Device.zigbee_device_id if endpoint == MIRROR_ENDPOINT else super().device_id_of(endpoint)
 
     def _add_mirror(self) -> None:
         core = self.app.core
@@ -295,6 +301,7 @@ class Chf(Device):
             core.server(MIRROR_ENDPOINT, cluster).handle(
                 command, partial(self._pass_to_gas_meter, cluster, command)
             )
+        self.show_endpoints()
 
     def _on_gas_price(self, fields: Values, context: CommandContext) -> Answer:
         if context.source_eui64 != self.gsme:

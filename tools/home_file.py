@@ -11,7 +11,7 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from datetime import date
+from datetime import date, datetime
 from pathlib import Path
 from typing import Final, TypeVar
 from urllib.parse import urlsplit
@@ -84,7 +84,7 @@ def _home(root: Table, path: Path) -> HomeConfig:
     home = HomeConfig(
         file=path,
         seed=root.integer("seed", 1, low=0, high=2**63 - 1),
-        start=root.instant("start", DEFAULT_START),
+        start=_start(root),
         speed=_speed(root),
         devices=devices,
         loads=_loads(root, devices),
@@ -112,6 +112,15 @@ def _eui64(table: Table, key: str) -> Eui64:
     return _judge(table, key, parse_eui64, table.text(key))
 
 
+def _start(root: Table) -> datetime:
+    """ZigBee's UTCTime is 32 bits of seconds since 2000 and ends in 2136: this leaves room for long runs."""
+    start = root.instant("start", DEFAULT_START)
+    if not 2000 <= start.year <= 2099:
+        text = start.isoformat().replace("+00:00", "Z")
+        root.refuse("start", f"start = {text} is out of range: 2000 to 2099 (ZigBee counts time from 2000)")
+    return start
+
+
 def _speed(root: Table) -> float:
     text = root.text("speed") if root.is_text("speed") else str(root.number("speed", 1, low=0, high=10**6))
     return _judge(root, "speed", parse_speed, text)
@@ -126,7 +135,7 @@ def parse_speed(text: str) -> float:
     except ValueError:
         speed = 0
     if not 0 < speed <= 1e6:
-        raise InputError(f'{text!r} is not a speed: a number above 0, as 60, or "max"')
+        raise InputError(f'{text!r} is not a speed: a number above 0, at most 1000000, as 60, or "max"')
     return speed
 
 

@@ -190,7 +190,11 @@ class Table:
         assert isinstance(moment, datetime)
         if moment.tzinfo is None:
             self.refuse(key, f"{key} has no time zone: write it in UTC, with a Z at the end")
-        return moment.astimezone(UTC)
+        try:
+            return moment.astimezone(UTC)
+        except OverflowError:  # the first or the last hours of the calendar
+            text = moment.isoformat()
+            self.refuse(key, f"{key} = {text!r} is not a time: write it as 2023-01-16T00:00:00Z")
 
     def file(self, key: str) -> Path | None:
         """A file that exists, relative to the folder of the home file; None where the key is left out."""

@@ -37,6 +37,7 @@ from smets1.firmware.zigbee.mac_frames import (
     MacCommand,
     MacFrame,
     MacFrameType,
+    split_data_frame,
 )
 from smets1.firmware.zigbee.mac_queue import BROADCAST, EXTENDED_KEY, FrameKind, Outgoing
 from smets1.hardware.radio import TransmitOutcome
@@ -61,10 +62,14 @@ class MacLayer(MacDevice):
         """A frame off the air. Anything foreign is counted and dropped."""
         if psdu and psdu[0] & 7 == 0 and not self._is_scanning and not self._is_conflicting(psdu):
             return  # a beacon that somebody else asked for
+        plain = split_data_frame(psdu)
+        if plain is not None:
+            self._on_data(*plain, psdu, lqi, now_us)
+            return
         try:
             frame = MacFrame.decode(psdu)
             if frame.frame_type is MacFrameType.DATA:
-                self._on_data(frame, psdu, lqi, now_us)
+                self._on_other_data(frame, psdu, lqi, now_us)
             elif frame.frame_type is MacFrameType.MAC_COMMAND:
                 self._on_command(frame, psdu, lqi, now_us)
             elif frame.frame_type is MacFrameType.BEACON:
@@ -116,24 +121,30 @@ class MacLayer(MacDevice):
         self._repeats[source] = (now_us, psdu)
         return last is not None and last[1] == psdu and now_us - last[0] < REPEAT_WINDOW_US
 
-    def _on_data(self, frame: MacFrame, psdu: bytes, lqi: int, now_us: int) -> None:
-        source = frame.source
-        if (
-            source is None
-            or frame.source_mode is not AddressMode.SHORT
-            or frame.destination_pan != self.pan_id
-            or self._is_scanning
-        ):
+    def _on_other_data(self, frame: MacFrame, psdu: bytes, lqi: int, now_us: int) -> None:
+        """With the source PAN spelt out, or an address that ZigBee has no use for."""
+        if frame.source_mode is not AddressMode.SHORT or frame.destination is None:
             self.dropped_count += 1
             return
-        if self._poll_wait is not None and source == self._parent and frame.destination != BROADCAST:
+        assert frame.source is not None
+        assert frame.destination_pan is not None
+        pan_id, destination = frame.destination_pan, frame.destination
+        self._on_data(pan_id, destination, frame.source, frame.payload, psdu, lqi, now_us)
+
+    def _on_data(
+        self, pan_id: int, destination: int, source: int, payload: bytes, psdu: bytes, lqi: int, now_us: int
+    ) -> None:
+        if pan_id != self.pan_id or self._is_scanning:
+            self.dropped_count += 1
+            return
+        if self._poll_wait is not None and source == self._parent and destination != BROADCAST:
             self._end_poll(MacStatus.SUCCESS)
-            if frame.is_pending:
+            if psdu[0] & 0x10:  # frame pending
                 self.poll(self._parent)
         if self._is_repeat(source, psdu, now_us):
             return
-        if frame.payload:
-            self.events.append(MacData(source, frame.destination == BROADCAST, frame.payload, lqi))
+        if payload:
+            self.events.append(MacData(source, destination == BROADCAST, payload, lqi))
 
     def _on_command(self, frame: MacFrame, psdu: bytes, lqi: int, now_us: int) -> None:
         if not frame.payload:

@@ -107,6 +107,10 @@ class MacDevice(MacCore):
         self._show_filter()
         self.update_receiver()
 
+    @property
+    def is_scanning(self) -> bool:
+        return self._is_scanning
+
     # --- association ----------------------------------------------------------------------------------
 
     def associate(self, *, channel: int, pan_id: int, parent: int, capability: int) -> None:

@@ -24,6 +24,7 @@ __all__ = [
     "MacFrameType",
     "ZigbeeBeacon",
     "data_frame",
+    "split_data_frame",
 ]
 
 
@@ -170,6 +171,17 @@ def data_frame(
     """The one frame that matters for speed: data, short to short inside a PAN."""
     control = 0x8861 if wants_ack else 0x8841
     return _DATA_HEADER.pack(control, sequence, pan_id, destination, source) + payload
+
+
+def split_data_frame(octets: bytes) -> tuple[int, int, int, bytes] | None:
+    """(PAN, destination, source, payload) of such a frame off the air, whatever its acknowledgement and
+
+    pending bits; None for any other octets. A short address without PAN compression is `MacFrame`'s affair.
+    """
+    if len(octets) < _DATA_HEADER.size or octets[1] & 0xEC != 0x88 or octets[0] & 0x4F != 0x41:
+        return None
+    _, _, pan_id, destination, source = _DATA_HEADER.unpack_from(octets)
+    return pan_id, destination, source, octets[_DATA_HEADER.size :]
 
 
 # --- payloads -----------------------------------------------------------------------------------

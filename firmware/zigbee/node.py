@@ -11,7 +11,7 @@ import random
 from collections.abc import Callable
 from functools import partial
 from logging import getLogger
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from smets1.errors import ClosedError, DecodeError, EmulatorError, LostError, MisuseError, NoAnswerError
 from smets1.eui64 import Eui64, format_eui64
@@ -35,7 +35,7 @@ from smets1.firmware.zigbee.stack_events import (
     ProcedureEnded,
 )
 from smets1.firmware.zigbee.zdo import ZdpAnswered
-from smets1.firmware.zigbee.zdp_frames import AddressResponse, SimpleDescriptor, ZdpCluster
+from smets1.firmware.zigbee.zdp_frames import AddressResponse, ZdpCluster
 from smets1.hardware.clock import Scheduler, Timer
 from smets1.hardware.radio import (
     BROADCAST_RX_ON,
@@ -47,10 +47,11 @@ from smets1.hardware.radio import (
     LinkKey,
     NetworkInfo,
     NodeRole,
+    SimpleDescriptor,
     TransmitOutcome,
 )
 
-__all__ = ["HanConfig", "HanNode", "SimpleDescriptor"]
+__all__ = ["HanConfig", "HanNode"]
 
 _log = getLogger(__name__)
 
@@ -61,6 +62,16 @@ KEY_TRIES: Final = 3
 
 Done = Callable[[EmulatorError | None, Any], None]
 """Called once: (error or None, value)."""
+
+_ACTIONS: Final[dict[type, Callable[[FrameRadio, Any], None]]] = {
+    SetChannel: lambda radio, action: radio.set_channel(action.channel),
+    SetPan: lambda radio, action: radio.set_pan(
+        action.pan_id, action.short_address, coordinator=action.is_coordinator
+    ),
+    SetReceiver: lambda radio, action: radio.set_receiver(action.is_on),
+    SetPending: lambda radio, action: radio.set_pending(action.shorts, action.extendeds),
+    ScanEnergy: lambda radio, action: radio.scan_energy(action.channel, action.duration_us),
+}
 
 
 class HanNode:
@@ -88,26 +99,6 @@ class HanNode:
         self._key_waits: dict[Eui64, list[Done]] = {}
         self._is_draining = False
         self.stack = ZigbeeStack(eui64=radio.eui64, role=role, config=config or HanConfig(), nvm=nvm, rng=rng)
-        self._actions: dict[type, Callable[[Any], None]] = {
-            SetChannel: lambda action: radio.set_channel(action.channel),
-            SetPan: lambda action: radio.set_pan(
-                action.pan_id, action.short_address, coordinator=action.is_coordinator
-            ),
-            SetReceiver: lambda action: radio.set_receiver(action.is_on),
-            SetPending: lambda action: radio.set_pending(action.shorts, action.extendeds),
-            ScanEnergy: lambda action: radio.scan_energy(action.channel, action.duration_us),
-        }
-        self._handlers: dict[type, Callable[[Any], None]] = {
-            ApsIndication: self._on_indication,
-            ApsConfirm: self._on_confirm,
-            ProcedureEnded: self._on_procedure_ended,
-            ZdpAnswered: self._on_zdp_answered,
-            NetworkUp: self._on_network_up,
-            NetworkDown: self._on_network_down,
-            JoinedDevice: self._on_joined,
-            LeftDevice: self._on_left,
-            LinkKeyArrived: self._on_key_arrived,
-        }
         radio.attach(self)
         if role is NodeRole.SLEEPY_END_DEVICE:
             self.stack.mac.update_receiver()
@@ -172,7 +163,7 @@ class HanNode:
                         if type(action) is Transmit:
                             self._radio.transmit(action.psdu)
                         else:
-                            self._actions[type(action)](action)
+                            _ACTIONS[type(action)](self._radio, action)
                 elif stack.events:
                     for event in stack.take_events():
                         self._dispatch(event)
@@ -186,7 +177,7 @@ class HanNode:
 
     def _dispatch(self, event: object) -> None:
         try:
-            self._handlers[type(event)](event)
+            self._handlers[type(event)](self, event)
         except LostError:
             raise  # the storage is gone: a supervisor must hear of it
         except Exception:  # a listener's bug must not stop the radio; it is reported with its traceback
@@ -333,6 +324,13 @@ class HanNode:
         self.stack.settle(now_us)
         self._drain()
 
+    def change_channel(self, channel: int) -> None:
+        """Coordinator: move the whole network, some seconds from now; sleepers look for it and come after."""
+        if self.role is not NodeRole.COORDINATOR or channel not in self.stack.config.channels:
+            raise MisuseError("only the coordinator changes the channel, to one that it may use")
+        self.stack.change_channel(channel, now_us=self._scheduler.now_us())
+        self._drain()
+
     async def close(self) -> None:
         """Power off, in order: counters flushed, radio closed, whoever waits is told."""
         if self._is_closed:
@@ -462,6 +460,20 @@ class HanNode:
 
     async def poll(self) -> bool:
         return bool(await self._wait(lambda handle: self.stack.poll(handle, now_us=self._scheduler.now_us())))
+
+    # --- who takes what: one table for all nodes ----------------------------------------------------------
+
+    _handlers: ClassVar[dict[type, Callable[..., None]]] = {
+        ApsIndication: _on_indication,
+        ApsConfirm: _on_confirm,
+        ProcedureEnded: _on_procedure_ended,
+        ZdpAnswered: _on_zdp_answered,
+        NetworkUp: _on_network_up,
+        NetworkDown: _on_network_down,
+        JoinedDevice: _on_joined,
+        LeftDevice: _on_left,
+        LinkKeyArrived: _on_key_arrived,
+    }
 
 
 def _settle(future: asyncio.Future[Any], error: EmulatorError | None, value: Any) -> None:

@@ -15,7 +15,7 @@ from __future__ import annotations
 import random
 import struct
 from collections.abc import Callable
-from typing import Any, Final
+from typing import ClassVar, Final
 
 from smets1.errors import DecodeError, SecurityError
 from smets1.eui64 import Eui64
@@ -38,7 +38,7 @@ from smets1.hardware.radio import (
     NodeRole,
 )
 
-__all__ = ["FIRST_BROADCAST", "MAX_RADIUS", "NOBODY", "STALE_AFTER_FAILURES", "NwkCore"]
+__all__ = ["FIRST_BROADCAST", "MAX_RADIUS", "NOBODY", "STALE_AFTER_FAILURES", "Handlers", "NwkCore"]
 
 FIRST_BROADCAST: Final = 0xFFF8
 MAX_RADIUS: Final = 30  # twice nwkMaxDepth
@@ -46,6 +46,8 @@ SIBLING_LIMIT: Final = 32
 FLOODED: Final = (bytes((NwkCommandId.NETWORK_STATUS,)), bytes((NwkCommandId.NETWORK_UPDATE,)))
 NOBODY: Final = -1  # no short address
 STALE_AFTER_FAILURES: Final = 3
+Handlers = dict[type, Callable[..., None]]
+"""Methods by the message that they take. One table a class, not a node: a fleet has thousands of nodes."""
 _HEADER: Final = struct.Struct("<HHHBB")
 _AUX: Final = struct.Struct("<BIQB")
 _DATA_CONTROL: Final = 0x0248  # data, version 2, discover route, security
@@ -91,11 +93,6 @@ class NwkCore:
         self._mac_handle = 0
         self._sent: dict[int, tuple[int, int, bytes, bytes]] = {}
         self._waits: dict[int, Callable[[MacStatus, int], None]] = {}
-        self._mac_handlers: dict[type, Callable[[Any, int], None]] = {
-            MacData: self._on_data,
-            MacConfirm: self._on_confirm,
-        }
-        self._command_handlers: dict[type, Callable[[Any, NwkHeader, MacData, int], None]] = {}
 
     # --- addresses ----------------------------------------------------------------------------------
 
@@ -297,6 +294,7 @@ class NwkCore:
         if sent is None:
             return  # from before a reset
         handle, hop, header, payload = sent
+        self.counters.transmissions += 1
         waiter = self._waits.pop(confirm.handle, None) if self._waits else None
         if waiter is not None:
             waiter(confirm.status, now_us)
@@ -309,6 +307,7 @@ class NwkCore:
             if handle:
                 self.events.append(NwkConfirm(handle, NwkStatus.SUCCESS))
             return
+        self.counters.failures += 1
         if neighbour is not None and confirm.status is MacStatus.NO_ACK and not neighbour.is_sleepy:
             neighbour.failures += 1
         if self._on_link_failure(hop, header, payload, handle, confirm.status, now_us):
@@ -321,7 +320,7 @@ class NwkCore:
     def on_mac_event(self, event: MacEvent, now_us: int) -> None:
         handler = self._mac_handlers.get(type(event))
         if handler is not None:
-            handler(event, now_us)
+            handler(self, event, now_us)
 
     def _on_data(self, data: MacData, now_us: int) -> None:
         try:
@@ -498,7 +497,7 @@ class NwkCore:
             return
         handler = self._command_handlers.get(type(command))
         if handler is not None:
-            handler(command, header, data, now_us)
+            handler(self, command, header, data, now_us)
 
     # --- what the rest of the layer supplies ----------------------------------------------------------
 
@@ -526,3 +525,8 @@ class NwkCore:
     ) -> bool:
         """True where the frame is taken care of, and its confirm comes later."""
         raise NotImplementedError
+
+    # --- who takes what -------------------------------------------------------------------------------
+
+    _mac_handlers: ClassVar[Handlers] = {MacData: _on_data, MacConfirm: _on_confirm}
+    _command_handlers: ClassVar[Handlers] = {}

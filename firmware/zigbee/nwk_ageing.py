@@ -12,11 +12,12 @@ Source: Zigbee 05-3474-21, 3.6.10 (end-device ageing), 3.4.11, 3.4.12, 2.4.3.1.1
 from __future__ import annotations
 
 import random
-from typing import Final
+from typing import ClassVar, Final
 
 from smets1.eui64 import Eui64
 from smets1.firmware.zigbee.mac import MacLayer
 from smets1.firmware.zigbee.mac_events import MacData
+from smets1.firmware.zigbee.nwk import Handlers
 from smets1.firmware.zigbee.nwk_frames import (
     EndDeviceTimeoutRequest,
     EndDeviceTimeoutResponse,
@@ -49,8 +50,6 @@ class NwkAgeing(NwkParent):
         self.end_device_timeout = DEFAULT_TIMEOUT
         self._keep_alive_timer: Deadline | None = None
         self._timeout_asks = 0
-        self._command_handlers[EndDeviceTimeoutRequest] = self._on_timeout_request
-        self._command_handlers[EndDeviceTimeoutResponse] = self._on_timeout_response
 
     # --- the parent's side ------------------------------------------------------------------------------
 
@@ -191,3 +190,11 @@ class NwkAgeing(NwkParent):
         if self.parent is not None:
             self.mac.poll(self.parent)
             self._rest(now_us)
+
+    # --- who takes what -------------------------------------------------------------------------------
+
+    _command_handlers: ClassVar[Handlers] = {
+        **NwkParent._command_handlers,
+        EndDeviceTimeoutRequest: _on_timeout_request,
+        EndDeviceTimeoutResponse: _on_timeout_response,
+    }

@@ -13,11 +13,11 @@ from __future__ import annotations
 
 import random
 from dataclasses import replace
-from typing import Final
+from typing import ClassVar, Final
 
 from smets1.firmware.zigbee.mac import MacLayer
 from smets1.firmware.zigbee.mac_events import MacData, MacStatus
-from smets1.firmware.zigbee.nwk import MAX_RADIUS
+from smets1.firmware.zigbee.nwk import MAX_RADIUS, Handlers
 from smets1.firmware.zigbee.nwk_frames import (
     NetworkStatus,
     NetworkStatusCode,
@@ -50,7 +50,6 @@ class NwkConcentrator(NwkRouting):
         self.source_routes: dict[int, tuple[int, ...]] = {}  # hub: relays, nearest to the device first
         self._concentrators: dict[int, set[int]] = {}  # router: hub -> for whom it has had a route record
         self._concentrator_timer: Deadline | None = None
-        self._command_handlers[RouteRecord] = self._on_route_record
 
     # --- the hub ----------------------------------------------------------------------------------------
 
@@ -198,3 +197,11 @@ class NwkConcentrator(NwkRouting):
             NetworkStatusCode.NON_TREE_LINK_FAILURE,
         ):
             self.source_routes.pop(command.destination, None)
+
+    # --- who takes what -------------------------------------------------------------------------------
+
+    _command_handlers: ClassVar[Handlers] = {
+        **NwkRouting._command_handlers,
+        RouteRequest: _on_route_request,
+        RouteRecord: _on_route_record,
+    }

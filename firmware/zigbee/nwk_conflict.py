@@ -16,13 +16,13 @@ Source: Zigbee 05-3474-21, 3.6.1.9 (address conflicts), 3.6.1.13 (PAN identifier
 from __future__ import annotations
 
 import random
-from typing import Final
+from typing import ClassVar, Final
 
 from smets1.errors import DecodeError
 from smets1.firmware.zigbee.mac import MacLayer
 from smets1.firmware.zigbee.mac_events import BeaconHeard, MacData
 from smets1.firmware.zigbee.mac_frames import AssociationStatus, ZigbeeBeacon
-from smets1.firmware.zigbee.nwk import MAX_RADIUS
+from smets1.firmware.zigbee.nwk import MAX_RADIUS, Handlers
 from smets1.firmware.zigbee.nwk_ageing import NwkAgeing
 from smets1.firmware.zigbee.nwk_broadcast import BROADCAST_LIFE_US
 from smets1.firmware.zigbee.nwk_events import Renumbered
@@ -57,11 +57,7 @@ class NwkConflict(NwkAgeing):
         super().__init__(mac, keys, rng, timers, role)
         self._sighting_count = 0
         self._sighted_us = -SIGHTINGS_LIFE_US
-        self._pending_update: tuple[int, int] | None = None  # update identifier, PAN identifier
-        self._mac_handlers[BeaconHeard] = self._on_foreign_beacon
-        self._command_handlers[NetworkReport] = self._on_network_report
-        self._command_handlers[NetworkUpdate] = self._on_network_update
-        self._command_handlers[NetworkStatus] = self._on_status
+        self._pending_update: tuple[int, int, int] | None = None  # update and PAN identifier, channel
 
     def _flood(self, command: NwkCommand, destination: int, now_us: int) -> None:
         """A command that every router passes on, once."""
@@ -135,12 +131,18 @@ class NwkConflict(NwkAgeing):
         if header.source == COORDINATOR and command.extended_pan_id == self.extended_pan_id and is_newer:
             self._await_update(command.update_id, command.pan_id, now_us)
 
-    def _await_update(self, update_id: int, pan_id: int, now_us: int) -> None:
-        if self._pending_update != (update_id, pan_id):
-            self._pending_update = update_id, pan_id
+    def change_channel(self, channel: int, update_id: int, now_us: int) -> None:
+        """The network manager has said so; all change when that has gone round. Source: 2.4.3.3.9."""
+        if 0 < (update_id - self.update_id) & 0xFF < 0x80:
+            self._await_update(update_id, self.mac.pan_id, now_us, channel)
+
+    def _await_update(self, update_id: int, pan_id: int, now_us: int, channel: int | None = None) -> None:
+        update = update_id, pan_id, self.mac.channel if channel is None else channel
+        if self._pending_update != update:
+            self._pending_update = update
             self._timers.at(now_us + BROADCAST_LIFE_US, self._on_update_time, self._pending_update)
 
-    def _on_update_time(self, now_us: int, update: tuple[int, int]) -> None:
+    def _on_update_time(self, now_us: int, update: tuple[int, int, int]) -> None:
         if self._pending_update == update:
             self._apply_update()
 
@@ -148,13 +150,13 @@ class NwkConflict(NwkAgeing):
         """False where none is due."""
         if self._pending_update is None:
             return False
-        update_id, pan_id = self._pending_update
+        update_id, pan_id, channel = self._pending_update
         self._pending_update = None
         if self.short_address >= 0xFFF8 or self.extended_pan_id == 0:
             return False  # off the network by now
         self.update_id = update_id
         self.mac.configure(
-            channel=self.mac.channel,
+            channel=channel,
             pan_id=pan_id,
             short_address=self.short_address,
             is_coordinator=self.role is NodeRole.COORDINATOR,
@@ -228,3 +230,16 @@ class NwkConflict(NwkAgeing):
         is_ours = header.destination_eui64 == self.eui64 and data.source == self.parent
         if header.is_secured and is_ours and command.status == AssociationStatus.SUCCESSFUL:
             self._take_address(command.short_address)
+
+    # --- who takes what -------------------------------------------------------------------------------
+
+    _mac_handlers: ClassVar[Handlers] = {
+        **NwkAgeing._mac_handlers,
+        BeaconHeard: _on_foreign_beacon,
+    }
+    _command_handlers: ClassVar[Handlers] = {
+        **NwkAgeing._command_handlers,
+        NetworkReport: _on_network_report,
+        NetworkUpdate: _on_network_update,
+        NetworkStatus: _on_status,
+    }

@@ -68,6 +68,8 @@ class NwkCounters:
     bad_mic: int = 0
     replayed: int = 0
     unroutable: int = 0
+    transmissions: int = 0  # unicast, to a neighbour
+    failures: int = 0  # of these
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,7 +6,7 @@ Source: Zigbee 05-3474-21, 3.6.1 (network and device maintenance), 3.4.4, 3.4.6,
 from __future__ import annotations
 
 import random
-from typing import Final
+from typing import ClassVar, Final
 
 from smets1.errors import DecodeError
 from smets1.firmware.zigbee.mac import MacLayer
@@ -19,6 +19,7 @@ from smets1.firmware.zigbee.mac_events import (
     Scanned,
 )
 from smets1.firmware.zigbee.mac_frames import AssociationStatus, ZigbeeBeacon
+from smets1.firmware.zigbee.nwk import Handlers
 from smets1.firmware.zigbee.nwk_conflict import NwkConflict
 from smets1.firmware.zigbee.nwk_events import (
     DeviceLeft,
@@ -60,16 +61,6 @@ class NwkLayer(NwkConflict):
         self._rejoin_tries = 0
         self._is_rejoining = False
         self._is_rejoin_secured = True
-        self._mac_handlers |= {
-            Scanned: self._on_scanned,
-            EnergyMeasured: self._on_energy,
-            Associated: self._on_associated,
-            Polled: self._on_polled,
-        }
-        self._command_handlers |= {
-            Leave: self._on_leave,
-            RejoinResponse: self._on_rejoin_response,
-        }
 
     # --- looking for a network ------------------------------------------------------------------------
 
@@ -335,3 +326,18 @@ class NwkLayer(NwkConflict):
         self.depth = 0
         self.mac.reset()
         self.is_dirty = True
+
+    # --- who takes what -------------------------------------------------------------------------------
+
+    _mac_handlers: ClassVar[Handlers] = {
+        **NwkConflict._mac_handlers,
+        Scanned: _on_scanned,
+        EnergyMeasured: _on_energy,
+        Associated: _on_associated,
+        Polled: _on_polled,
+    }
+    _command_handlers: ClassVar[Handlers] = {
+        **NwkConflict._command_handlers,
+        Leave: _on_leave,
+        RejoinResponse: _on_rejoin_response,
+    }

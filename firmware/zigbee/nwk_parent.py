@@ -12,14 +12,14 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from typing import Final
+from typing import ClassVar, Final
 
 from smets1.eui64 import Eui64
 from smets1.firmware.zigbee.aps_frames import UpdateStatus
 from smets1.firmware.zigbee.mac import MacLayer
 from smets1.firmware.zigbee.mac_events import AssociationAsked, MacData, MacStatus, OrphanHeard, PolledBy
 from smets1.firmware.zigbee.mac_frames import AssociationStatus, ZigbeeBeacon
-from smets1.firmware.zigbee.nwk import NOBODY
+from smets1.firmware.zigbee.nwk import NOBODY, Handlers
 from smets1.firmware.zigbee.nwk_concentrator import NwkConcentrator
 from smets1.firmware.zigbee.nwk_events import ChildJoined
 from smets1.firmware.zigbee.nwk_frames import (
@@ -73,14 +73,6 @@ class NwkParent(NwkConcentrator):
         self.admits: Callable[[Eui64], bool] = lambda _: True
         self._permit_timer: Deadline | None = None
         self._answering: dict[int, int] = {}
-        self._mac_handlers |= {
-            AssociationAsked: self._on_association_asked,
-            PolledBy: self._on_polled_by,
-            OrphanHeard: self._on_orphan,
-        }
-        self._command_handlers |= {
-            RejoinRequest: self._on_rejoin_request,
-        }
 
     # --- on the network -------------------------------------------------------------------------------
 
@@ -306,3 +298,16 @@ class NwkParent(NwkConcentrator):
         child = self.find_child(orphan.eui64)
         if child is not None:
             self.mac.realign(orphan.eui64, child.short_address)
+
+    # --- who takes what -------------------------------------------------------------------------------
+
+    _mac_handlers: ClassVar[Handlers] = {
+        **NwkConcentrator._mac_handlers,
+        AssociationAsked: _on_association_asked,
+        PolledBy: _on_polled_by,
+        OrphanHeard: _on_orphan,
+    }
+    _command_handlers: ClassVar[Handlers] = {
+        **NwkConcentrator._command_handlers,
+        RejoinRequest: _on_rejoin_request,
+    }

@@ -10,11 +10,11 @@ from __future__ import annotations
 import random
 from collections import deque
 from dataclasses import replace
-from typing import Final
+from typing import ClassVar, Final
 
 from smets1.firmware.zigbee.mac import MacLayer
 from smets1.firmware.zigbee.mac_events import MacData, MacStatus
-from smets1.firmware.zigbee.nwk import FIRST_BROADCAST
+from smets1.firmware.zigbee.nwk import FIRST_BROADCAST, Handlers
 from smets1.firmware.zigbee.nwk_broadcast import NwkBroadcast
 from smets1.firmware.zigbee.nwk_events import NwkConfirm, NwkStatus
 from smets1.firmware.zigbee.nwk_frames import (
@@ -66,11 +66,6 @@ class NwkRouting(NwkBroadcast):
         self._discovery_due_us = 0
         self._pending: dict[int, PendingQueue] = {}
         self._link_status_timer: Deadline | None = None
-        self._command_handlers |= {
-            RouteRequest: self._on_route_request,
-            RouteReply: self._on_route_reply,
-            LinkStatus: self._on_link_status,
-        }
 
     def _next_hop_by_route(self, destination: int) -> int | None:
         route = self.routes.get(destination)
@@ -326,3 +321,12 @@ class NwkRouting(NwkBroadcast):
             if entry.neighbour == self.short_address:
                 neighbour.outgoing_cost = entry.incoming_cost
                 break
+
+    # --- who takes what -------------------------------------------------------------------------------
+
+    _command_handlers: ClassVar[Handlers] = {
+        **NwkBroadcast._command_handlers,
+        RouteRequest: _on_route_request,
+        RouteReply: _on_route_reply,
+        LinkStatus: _on_link_status,
+    }

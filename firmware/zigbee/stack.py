@@ -8,12 +8,9 @@ Source: Zigbee 05-3474-21, 2.5.4.5 (network manager of the device object), 4.6.3
 
 from __future__ import annotations
 
-import random
-from collections.abc import Callable
-from typing import Any
+from typing import ClassVar
 
 from smets1.eui64 import Eui64
-from smets1.firmware.nvm import Nvm
 from smets1.firmware.zigbee.aps_frames import (
     KeyType,
     RemoveDevice,
@@ -24,13 +21,13 @@ from smets1.firmware.zigbee.aps_frames import (
     UpdateDevice,
 )
 from smets1.firmware.zigbee.aps_tables import ApsCommandHeard, ApsConfirm
+from smets1.firmware.zigbee.nwk import Handlers
 from smets1.firmware.zigbee.nwk_events import (
     LeftNetwork,
     NwkConfirm,
 )
 from smets1.firmware.zigbee.security_header import KeyIdentifier
 from smets1.firmware.zigbee.stack_events import (
-    HanConfig,
     LinkKeyArrived,
 )
 from smets1.firmware.zigbee.stack_leaving import StackLeaving
@@ -50,29 +47,6 @@ __all__ = ["ZigbeeStack"]
 class ZigbeeStack(StackLeaving):
     """One node. Procedures take a `handle` and end in one event that bears it."""
 
-    def __init__(
-        self, *, eui64: Eui64, role: NodeRole, config: HanConfig, nvm: Nvm, rng: random.Random
-    ) -> None:
-        super().__init__(eui64=eui64, role=role, config=config, nvm=nvm, rng=rng)
-        self._nwk_handlers |= {NwkConfirm: self.aps.on_nwk_confirm}
-        self._aps_handlers |= {
-            ApsIndication: self._on_indication,
-            ApsConfirm: self._on_aps_confirm,
-            ApsCommandHeard: self._on_aps_command,
-        }
-        self._zdo_handlers |= {
-            ZdpAnswered: lambda event, now_us: self.events.append(event),
-            BindRequest: lambda event, now_us: None,
-        }
-        self._command_handlers: dict[type, Callable[[ApsCommandHeard, Any, int], None]] = {
-            TransportKey: self._on_transport_key,
-            UpdateDevice: self._on_update_device,
-            RemoveDevice: self._on_remove_device,
-            RequestKey: self._on_request_key,
-            SwitchKey: self._on_switch_key,
-            Tunnel: self._on_tunnel,
-        }
-
     # --- data -----------------------------------------------------------------------------------------
 
     def _on_indication(self, indication: ApsIndication, now_us: int) -> None:
@@ -85,15 +59,21 @@ class ZigbeeStack(StackLeaving):
         else:
             self.events.append(indication)
 
-    def _on_aps_confirm(self, confirm: ApsConfirm, now_us: int) -> None:
-        self.events.append(confirm)
+    def _on_nwk_confirm(self, confirm: NwkConfirm, now_us: int) -> None:
+        self.aps.on_nwk_confirm(confirm, now_us)
+
+    def _pass_on(self, event: ApsConfirm | ZdpAnswered, now_us: int) -> None:
+        self.events.append(event)
+
+    def _on_bound(self, binding: BindRequest, now_us: int) -> None:
+        """Kept by the device object; nobody above needs to hear."""
 
     # --- APS commands ---------------------------------------------------------------------------------
 
     def _on_aps_command(self, heard: ApsCommandHeard, now_us: int) -> None:
         handler = self._command_handlers.get(type(heard.command))
         if handler is not None:
-            handler(heard, heard.command, now_us)
+            handler(self, heard, heard.command, now_us)
 
     def _on_transport_key(self, heard: ApsCommandHeard, command: TransportKey, now_us: int) -> None:
         """Only from the trust centre, and each kind of key only under the derived key meant for it."""
@@ -179,3 +159,28 @@ class ZigbeeStack(StackLeaving):
             self._stay_awake(now_us)
         self.settle(now_us)
         return True
+
+    # --- who takes what -------------------------------------------------------------------------------
+
+    _nwk_handlers: ClassVar[Handlers] = {
+        **StackLeaving._nwk_handlers,
+        NwkConfirm: _on_nwk_confirm,
+    }
+    _aps_handlers: ClassVar[Handlers] = {
+        ApsIndication: _on_indication,
+        ApsConfirm: _pass_on,
+        ApsCommandHeard: _on_aps_command,
+    }
+    _zdo_handlers: ClassVar[Handlers] = {
+        **StackLeaving._zdo_handlers,
+        ZdpAnswered: _pass_on,
+        BindRequest: _on_bound,
+    }
+    _command_handlers: ClassVar[Handlers] = {
+        TransportKey: _on_transport_key,
+        UpdateDevice: _on_update_device,
+        RemoveDevice: _on_remove_device,
+        RequestKey: _on_request_key,
+        SwitchKey: _on_switch_key,
+        Tunnel: _on_tunnel,
+    }

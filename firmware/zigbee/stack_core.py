@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import random
 import struct
-from collections.abc import Callable
-from typing import Any, Final
+from typing import ClassVar, Final
 
 import cbor2
 
@@ -18,6 +17,7 @@ from smets1.firmware.nvm import Nvm
 from smets1.firmware.zigbee.aps import ApsLayer
 from smets1.firmware.zigbee.mac import MacLayer
 from smets1.firmware.zigbee.mac_events import RadioAction
+from smets1.firmware.zigbee.nwk import Handlers
 from smets1.firmware.zigbee.nwk_membership import NwkLayer
 from smets1.firmware.zigbee.nwk_tables import CAPABILITY_RX_ON, DEFAULT_TIMEOUT, Neighbour, Relationship
 from smets1.firmware.zigbee.security import KeyMaterial
@@ -79,9 +79,6 @@ class StackCore:
         self._sleepy: set[int] = set()
         self._now_us = 0
         self._is_down = False
-        self._nwk_handlers: dict[type, Callable[[Any, int], None]] = {}
-        self._aps_handlers: dict[type, Callable[[Any, int], None]] = {}
-        self._zdo_handlers: dict[type, Callable[[Any, int], None]] = {}
 
     # --- the verbs ------------------------------------------------------------------------------------
 
@@ -130,15 +127,15 @@ class StackCore:
             elif nwk.events:
                 news, nwk.events = nwk.events, []
                 for item in news:
-                    self._nwk_handlers[type(item)](item, now_us)
+                    self._nwk_handlers[type(item)](self, item, now_us)
             elif aps.events:
                 news, aps.events = aps.events, []
                 for item in news:
-                    self._aps_handlers[type(item)](item, now_us)
+                    self._aps_handlers[type(item)](self, item, now_us)
             elif zdo.events:
                 news, zdo.events = zdo.events, []
                 for item in news:
-                    self._zdo_handlers[type(item)](item, now_us)
+                    self._zdo_handlers[type(item)](self, item, now_us)
             else:
                 break
         if self.trust_centre is not None and self.trust_centre.events:
@@ -218,3 +215,9 @@ class StackCore:
 
     def _report_joined(self, trust_centre: TrustCentre) -> None:
         raise NotImplementedError
+
+    # --- who takes what: filled by the parts above ------------------------------------------------------
+
+    _nwk_handlers: ClassVar[Handlers] = {}
+    _aps_handlers: ClassVar[Handlers] = {}
+    _zdo_handlers: ClassVar[Handlers] = {}

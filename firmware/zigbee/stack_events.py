@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 
 from smets1.errors import EmulatorError
 from smets1.eui64 import Eui64
-from smets1.firmware.zigbee.zdp_frames import SimpleDescriptor
 from smets1.hardware.radio import (
     LinkKey,
     NetworkInfo,
+    SimpleDescriptor,
 )
 
 __all__ = ["HanConfig", "LeftDevice", "LinkKeyArrived", "NetworkDown", "NetworkUp", "ProcedureEnded"]

@@ -8,7 +8,7 @@ from __future__ import annotations
 import random
 import struct
 from dataclasses import dataclass, field, replace
-from typing import Final
+from typing import ClassVar, Final
 
 from smets1.errors import EmulatorError, NoAnswerError, RefusedError
 from smets1.eui64 import Eui64
@@ -17,6 +17,7 @@ from smets1.firmware.zigbee.aps_frames import (
     UpdateDevice,
     UpdateStatus,
 )
+from smets1.firmware.zigbee.nwk import Handlers
 from smets1.firmware.zigbee.nwk_events import (
     ChildJoined,
     DeviceLeft,
@@ -36,7 +37,7 @@ from smets1.firmware.zigbee.stack_events import (
 from smets1.firmware.zigbee.stack_parent import JOIN_POLL_US, KEY_WAIT_US, StackParent
 from smets1.firmware.zigbee.timers import Deadline
 from smets1.firmware.zigbee.trust_centre import TrustCentre
-from smets1.firmware.zigbee.zdo import Announced, PermitAsked
+from smets1.firmware.zigbee.zdo import Announced, ChannelAsked, PermitAsked, ScanAsked
 from smets1.firmware.zigbee.zdp_frames import ZdpCluster
 from smets1.hardware.radio import (
     BROADCAST_RX_ON,
@@ -73,18 +74,10 @@ class StackJoining(StackParent):
     ) -> None:
         super().__init__(eui64=eui64, role=role, config=config, nvm=nvm, rng=rng)
         self._join: _Join | None = None
+        self._scan: ScanAsked | None = None
         self._form_handle = 0
         self._form_levels: dict[int, int] = {}
         self._removing: dict[Eui64, int] = {}
-        self._nwk_handlers |= {
-            ChildJoined: self._on_child_joined,
-            DeviceLeft: self._on_device_left,
-            JoinEnded: self._on_join_ended,
-            NetworksFound: self._on_networks,
-            EnergyFound: self._on_energy_found,
-            Renumbered: self._on_renumbered,
-        }
-        self._zdo_handlers |= {Announced: self._on_announced, PermitAsked: self._on_permit_asked}
 
     # --- forming --------------------------------------------------------------------------------------
 
@@ -99,8 +92,42 @@ class StackJoining(StackParent):
         self.settle(now_us)
 
     def _on_energy_found(self, found: EnergyFound, now_us: int) -> None:
+        if not self._form_handle:
+            self._report_energy(found, now_us)
+            return
         self._form_levels = dict(found.levels_dbm)
         self.nwk.scan(self.config.channels, self.config.scan_exponent)
+
+    # --- what the network manager asks ------------------------------------------------------------------
+
+    def _on_scan_asked(self, asked: ScanAsked, now_us: int) -> None:
+        if self._scan is not None or self.mac.is_scanning or self._join is not None or self._is_down:
+            self.zdo.refuse_scan(asked)
+            return
+        self._scan = asked
+        self.nwk.measure_energy(asked.channels, asked.exponent)
+
+    def _report_energy(self, found: EnergyFound, now_us: int) -> None:
+        asked, self._scan = self._scan, None
+        if asked is None:
+            return
+        counters = self.nwk.counters
+        self._now_us = now_us
+        self.zdo.report_scan(asked, found.levels_dbm, counters.transmissions, counters.failures)
+        if asked.count > 1:
+            self._on_scan_asked(replace(asked, count=asked.count - 1), now_us)
+
+    def _on_channel_asked(self, asked: ChannelAsked, now_us: int) -> None:
+        if asked.channel in self.config.channels:
+            self.nwk.change_channel(asked.channel, asked.update_id, now_us)
+
+    def change_channel(self, channel: int, *, now_us: int) -> None:
+        """Coordinator, as network manager: the whole network, when the news has gone round."""
+        self._now_us = now_us
+        update_id = (self.nwk.update_id + 1) & 0xFF
+        self.zdo.tell_channel(channel, update_id)
+        self.nwk.change_channel(channel, update_id, now_us)
+        self.settle(now_us)
 
     def _end_form(self, networks: tuple[NetworkFound, ...], now_us: int) -> None:
         others = dict.fromkeys(self.config.channels, 0)
@@ -124,7 +151,12 @@ class StackJoining(StackParent):
     def _on_renumbered(self, event: Renumbered, now_us: int) -> None:
         if self.info is None:
             return
-        self.info = replace(self.info, pan_id=self.mac.pan_id, short_address=self.nwk.short_address)
+        self.info = replace(
+            self.info,
+            pan_id=self.mac.pan_id,
+            channel=self.mac.channel,
+            short_address=self.nwk.short_address,
+        )
         self._put_network()
         self._nvm.commit()
         if event.is_address:
@@ -305,3 +337,22 @@ class StackJoining(StackParent):
             self.trust_centre.forget(eui64)
         self._put_network()
         self._nvm.commit()
+
+    # --- who takes what -------------------------------------------------------------------------------
+
+    _nwk_handlers: ClassVar[Handlers] = {
+        **StackParent._nwk_handlers,
+        ChildJoined: _on_child_joined,
+        DeviceLeft: _on_device_left,
+        JoinEnded: _on_join_ended,
+        NetworksFound: _on_networks,
+        EnergyFound: _on_energy_found,
+        Renumbered: _on_renumbered,
+    }
+    _zdo_handlers: ClassVar[Handlers] = {
+        **StackParent._zdo_handlers,
+        Announced: _on_announced,
+        PermitAsked: _on_permit_asked,
+        ScanAsked: _on_scan_asked,
+        ChannelAsked: _on_channel_asked,
+    }

@@ -6,12 +6,14 @@ Source: Zigbee 05-3474-21, 3.6.1.10 (leave), 2.4.3.3.5 (Mgmt_Leave), 4.6.3.6 (Re
 from __future__ import annotations
 
 import random
+from typing import ClassVar
 
 from smets1.eui64 import Eui64
 from smets1.firmware.nvm import Nvm
 from smets1.firmware.zigbee.aps_frames import (
     RemoveDevice,
 )
+from smets1.firmware.zigbee.nwk import Handlers
 from smets1.firmware.zigbee.nwk_events import (
     LeftNetwork,
 )
@@ -38,8 +40,6 @@ class StackLeaving(StackJoining):
     ) -> None:
         super().__init__(eui64=eui64, role=role, config=config, nvm=nvm, rng=rng)
         self._leave_handle = 0
-        self._nwk_handlers |= {LeftNetwork: self._on_told_to_leave}
-        self._zdo_handlers |= {LeaveAsked: self._on_leave_asked}
 
     # --- leaving --------------------------------------------------------------------------------------
 
@@ -128,3 +128,14 @@ class StackLeaving(StackJoining):
             if is_known:
                 self.events.append(LeftDevice(eui64))
             self.events.append(ProcedureEnded(handle))
+
+    # --- who takes what -------------------------------------------------------------------------------
+
+    _nwk_handlers: ClassVar[Handlers] = {
+        **StackJoining._nwk_handlers,
+        LeftNetwork: _on_told_to_leave,
+    }
+    _zdo_handlers: ClassVar[Handlers] = {
+        **StackJoining._zdo_handlers,
+        LeaveAsked: _on_leave_asked,
+    }

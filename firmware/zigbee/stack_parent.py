@@ -6,7 +6,7 @@ Source: Zigbee 05-3474-21, 3.6.1.4.2 (rejoin), 2.5.4.5.6; Smart Energy 1.x, 5.4.
 from __future__ import annotations
 
 import random
-from typing import Final
+from typing import ClassVar, Final
 
 from smets1.errors import DecodeError, NoAnswerError
 from smets1.eui64 import Eui64
@@ -14,6 +14,7 @@ from smets1.firmware.cbor import load_strict
 from smets1.firmware.crypto.mmo import mmo_hash
 from smets1.firmware.nvm import Nvm
 from smets1.firmware.zigbee.mac_events import MacStatus, Polled
+from smets1.firmware.zigbee.nwk import Handlers
 from smets1.firmware.zigbee.nwk_events import (
     NwkData,
     ParentLost,
@@ -61,12 +62,6 @@ class StackParent(StackCore):
         self._rejoin_count = 0
         self._rejoin_timer: Deadline | None = None
         self._is_rejoining = False
-        self._nwk_handlers |= {
-            NwkData: self._on_nwk_data,
-            ParentLost: self._on_parent_lost,
-            RejoinEnded: self._on_rejoin_ended,
-            Polled: self._on_polled,
-        }
 
     # --- data -----------------------------------------------------------------------------------------
 
@@ -307,3 +302,13 @@ class StackParent(StackCore):
             self.nwk.accepts_unsecured = False
             self.aps.swap_entry = None
             self._try_rejoin(now_us)
+
+    # --- who takes what -------------------------------------------------------------------------------
+
+    _nwk_handlers: ClassVar[Handlers] = {
+        **StackCore._nwk_handlers,
+        NwkData: _on_nwk_data,
+        ParentLost: _on_parent_lost,
+        RejoinEnded: _on_rejoin_ended,
+        Polled: _on_polled,
+    }

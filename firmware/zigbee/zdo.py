@@ -6,9 +6,10 @@ the transaction number), or None for silence. Source: Zigbee 05-3474-21, 2.4, 2.
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import ClassVar, Final
 
 from smets1.errors import DecodeError
 from smets1.eui64 import Eui64
@@ -23,18 +24,31 @@ from smets1.firmware.zigbee.zdp_frames import (
     NeighbourRecord,
     NodeDescriptor,
     ParentAnnce,
-    SimpleDescriptor,
     ZdpCluster,
     ZdpReader,
     ZdpStatus,
+    encode_simple_descriptor,
 )
-from smets1.hardware.radio import BROADCAST_ROUTERS, ApsIndication, ApsMessage, NodeRole
+from smets1.hardware.radio import (
+    BROADCAST_ROUTERS,
+    BROADCAST_RX_ON,
+    COORDINATOR,
+    ApsIndication,
+    ApsMessage,
+    NodeRole,
+    SimpleDescriptor,
+)
 
-__all__ = ["Announced", "LeaveAsked", "PermitAsked", "Zdo", "ZdpAnswered"]
+__all__ = ["Announced", "ChannelAsked", "LeaveAsked", "PermitAsked", "ScanAsked", "Zdo", "ZdpAnswered"]
 
 RESPONSE: Final = 0x8000
 BINDING_LIMIT: Final = 64
 PARENT_ANNCE_CHILDREN: Final = 8  # in one unfragmented broadcast
+CHANNELS: Final = range(11, 27)
+MAX_SCAN_EXPONENT: Final = 5
+MAX_SCAN_COUNT: Final = 8
+CHANGE_CHANNEL: Final = 0xFE
+CHANGE_MANAGER: Final = 0xFF
 LQI_RECORDS: Final = 2  # what fits into one unfragmented answer
 
 
@@ -48,6 +62,25 @@ class Announced:
 @dataclass(frozen=True, slots=True)
 class PermitAsked:
     duration_s: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScanAsked:
+    """Mgmt_NWK_Update: measure the energy of channels, `count` times, and tell `source` each time."""
+
+    source: int
+    transaction: int
+    channels: tuple[int, ...]
+    exponent: int
+    count: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChannelAsked:
+    """Mgmt_NWK_Update of the network manager: another channel for all."""
+
+    channel: int
+    update_id: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +100,7 @@ class ZdpAnswered:
     payload: bytes
 
 
-_Handler = Callable[[ApsIndication, bytes, int], bytes | None]
+_Handler = Callable[["Zdo", ApsIndication, bytes, int], bytes | None]
 
 
 class Zdo:
@@ -80,29 +113,13 @@ class Zdo:
         self.endpoints: dict[int, SimpleDescriptor] = {}
         self.bindings: list[BindRequest] = []
         self.malformed_count = 0
+        self.manager = COORDINATOR  # nwkManagerAddr
+        self.manager_channels: tuple[int, ...] = tuple(CHANNELS)  # apsChannelMask as the manager set it
         self._nwk = nwk
         self._send = send
         self._manufacturer_code = manufacturer_code
         self._transaction = 0
         self._asked: dict[tuple[int, int], int] = {}
-        self._handlers: dict[int, _Handler] = {
-            ZdpCluster.NWK_ADDR_REQ: self._on_nwk_addr,
-            ZdpCluster.IEEE_ADDR_REQ: self._on_ieee_addr,
-            ZdpCluster.NODE_DESC_REQ: self._on_node_desc,
-            ZdpCluster.POWER_DESC_REQ: self._on_power_desc,
-            ZdpCluster.SIMPLE_DESC_REQ: self._on_simple_desc,
-            ZdpCluster.ACTIVE_EP_REQ: self._on_active_ep,
-            ZdpCluster.MATCH_DESC_REQ: self._on_match_desc,
-            ZdpCluster.DEVICE_ANNCE: self._on_device_annce,
-            ZdpCluster.PARENT_ANNCE: self._on_parent_annce,
-            ZdpCluster.BIND_REQ: self._on_bind,
-            ZdpCluster.UNBIND_REQ: self._on_unbind,
-            ZdpCluster.MGMT_LQI_REQ: self._on_mgmt_lqi,
-            ZdpCluster.MGMT_RTG_REQ: self._on_mgmt_rtg,
-            ZdpCluster.MGMT_BIND_REQ: self._on_mgmt_bind,
-            ZdpCluster.MGMT_LEAVE_REQ: self._on_mgmt_leave,
-            ZdpCluster.MGMT_PERMIT_JOINING_REQ: self._on_mgmt_permit,
-        }
 
     # --- asking -----------------------------------------------------------------------------------------
 
@@ -166,7 +183,7 @@ class Zdo:
                 return
             answer: bytes | None = bytes((ZdpStatus.NOT_SUPPORTED,))
         else:
-            answer = handler(indication, body, now_us)
+            answer = handler(self, indication, body, now_us)
         if answer is not None:
             self._put(indication.source, cluster_id | RESPONSE, bytes((transaction,)) + answer)
 
@@ -237,7 +254,7 @@ class Zdo:
         if descriptor is None:
             status = ZdpStatus.NOT_ACTIVE if 0 < endpoint < 0xF1 else ZdpStatus.INVALID_EP
             return self._status_about(status, short) + b"\0"
-        octets = descriptor.encode()
+        octets = encode_simple_descriptor(descriptor)
         return self._status_about(ZdpStatus.SUCCESS, short) + bytes((len(octets),)) + octets
 
     def _on_active_ep(self, indication: ApsIndication, body: bytes, now_us: int) -> bytes | None:
@@ -381,3 +398,91 @@ class Zdo:
         duration_s, _ = reader.uint(1), reader.uint(1)
         self.events.append(PermitAsked(duration_s))
         return None if indication.is_broadcast else bytes((ZdpStatus.SUCCESS,))
+
+    def _on_mgmt_nwk_update(self, indication: ApsIndication, body: bytes, now_us: int) -> bytes | None:
+        """Scan (duration 0..5), change the channel (0xFE), or the manager and its channels (0xFF).
+
+        Only the manager may change anything: else any device of the home could carry it off.
+        Source: 2.4.3.3.9, 2.4.4.3.9.
+        """
+        reader = ZdpReader(body, "Mgmt_NWK_Update_req")
+        mask, duration = reader.uint(4), reader.uint(1)
+        channels = tuple(channel for channel in CHANNELS if mask >> channel & 1)
+        if duration <= MAX_SCAN_EXPONENT:
+            count = reader.uint(1)
+            if not indication.is_broadcast and channels and 0 < count <= MAX_SCAN_COUNT:
+                self.events.append(
+                    ScanAsked(
+                        source=indication.source,
+                        transaction=indication.payload[0],
+                        channels=channels,
+                        exponent=duration,
+                        count=count,
+                    )
+                )
+                return None  # the answer is what was measured
+        elif duration in (CHANGE_CHANNEL, CHANGE_MANAGER):
+            update_id = reader.uint(1)
+            manager = reader.uint(2) if duration == CHANGE_MANAGER else self.manager
+            if indication.source == self.manager:
+                if duration == CHANGE_MANAGER:
+                    self.manager, self.manager_channels = manager, channels
+                    return None
+                if len(channels) == 1:
+                    self.events.append(ChannelAsked(channel=channels[0], update_id=update_id))
+                    return None
+            elif not indication.is_broadcast:
+                return _notify(ZdpStatus.NOT_AUTHORIZED)
+        return None if indication.is_broadcast else _notify(ZdpStatus.INV_REQUESTTYPE)
+
+    def tell_channel(self, channel: int, update_id: int) -> None:
+        payload = struct.pack("<IBB", 1 << channel, CHANGE_CHANNEL, update_id)
+        self.tell(BROADCAST_RX_ON, ZdpCluster.MGMT_NWK_UPDATE_REQ, payload)
+
+    def refuse_scan(self, asked: ScanAsked) -> None:
+        """Something else is being looked for at this moment."""
+        self._notify_scan(asked, _notify(ZdpStatus.NOT_PERMITTED))
+
+    def report_scan(
+        self, asked: ScanAsked, levels_dbm: tuple[tuple[int, int], ...], transmissions: int, failures: int
+    ) -> None:
+        self._notify_scan(asked, _notify(ZdpStatus.SUCCESS, levels_dbm, transmissions, failures))
+
+    def _notify_scan(self, asked: ScanAsked, answer: bytes) -> None:
+        cluster_id = ZdpCluster.MGMT_NWK_UPDATE_REQ | RESPONSE
+        self._put(asked.source, cluster_id, bytes((asked.transaction,)) + answer)
+
+    # --- who takes what -------------------------------------------------------------------------------
+
+    _handlers: ClassVar[dict[int, _Handler]] = {
+        ZdpCluster.NWK_ADDR_REQ: _on_nwk_addr,
+        ZdpCluster.IEEE_ADDR_REQ: _on_ieee_addr,
+        ZdpCluster.NODE_DESC_REQ: _on_node_desc,
+        ZdpCluster.POWER_DESC_REQ: _on_power_desc,
+        ZdpCluster.SIMPLE_DESC_REQ: _on_simple_desc,
+        ZdpCluster.ACTIVE_EP_REQ: _on_active_ep,
+        ZdpCluster.MATCH_DESC_REQ: _on_match_desc,
+        ZdpCluster.DEVICE_ANNCE: _on_device_annce,
+        ZdpCluster.PARENT_ANNCE: _on_parent_annce,
+        ZdpCluster.BIND_REQ: _on_bind,
+        ZdpCluster.UNBIND_REQ: _on_unbind,
+        ZdpCluster.MGMT_LQI_REQ: _on_mgmt_lqi,
+        ZdpCluster.MGMT_RTG_REQ: _on_mgmt_rtg,
+        ZdpCluster.MGMT_BIND_REQ: _on_mgmt_bind,
+        ZdpCluster.MGMT_LEAVE_REQ: _on_mgmt_leave,
+        ZdpCluster.MGMT_PERMIT_JOINING_REQ: _on_mgmt_permit,
+        ZdpCluster.MGMT_NWK_UPDATE_REQ: _on_mgmt_nwk_update,
+    }
+
+
+def _notify(
+    status: ZdpStatus,
+    levels_dbm: tuple[tuple[int, int], ...] = (),
+    transmissions: int = 0,
+    failures: int = 0,
+) -> bytes:
+    """Mgmt_NWK_Update_notify. Energy: 0 at -100 dBm, 255 at -20 dBm or more, straight between."""
+    mask = sum(1 << channel for channel, _ in levels_dbm)
+    energies = bytes(max(0, min(255, (level_dbm + 100) * 255 // 80)) for _, level_dbm in levels_dbm)
+    head = struct.pack("<BIHHB", status, mask, transmissions & 0xFFFF, failures & 0xFFFF, len(energies))
+    return head + energies

@@ -12,6 +12,7 @@ from typing import Final, Self
 
 from smets1.errors import DecodeError
 from smets1.eui64 import Eui64
+from smets1.hardware.radio import SimpleDescriptor
 
 __all__ = [
     "AddressResponse",
@@ -22,10 +23,11 @@ __all__ = [
     "NeighbourRecord",
     "NodeDescriptor",
     "ParentAnnce",
-    "SimpleDescriptor",
     "ZdpCluster",
     "ZdpReader",
     "ZdpStatus",
+    "decode_simple_descriptor",
+    "encode_simple_descriptor",
 ]
 
 
@@ -102,33 +104,29 @@ def _cluster_list(clusters: tuple[int, ...]) -> bytes:
     return struct.pack(f"<B{len(clusters)}H", len(clusters), *clusters)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SimpleDescriptor:
-    """What lives on one endpoint. Source: 2.3.2.5."""
+def decode_simple_descriptor(octets: bytes) -> SimpleDescriptor:
+    """Octets off the air, length octet not included. Raises DecodeError. Source: 2.3.2.5."""
+    reader = ZdpReader(octets, "simple descriptor")
+    endpoint, profile, device, version = reader.uint(1), reader.uint(2), reader.uint(2), reader.uint(1)
+    return SimpleDescriptor(
+        endpoint=endpoint,
+        profile_id=profile,
+        device_id=device,
+        device_version=version & 15,
+        input_clusters=reader.clusters(),
+        output_clusters=reader.clusters(),
+    )
 
-    endpoint: int
-    profile_id: int
-    device_id: int
-    device_version: int = 0
-    input_clusters: tuple[int, ...] = ()
-    output_clusters: tuple[int, ...] = ()
 
-    @classmethod
-    def decode(cls, octets: bytes) -> Self:
-        reader = ZdpReader(octets, "simple descriptor")
-        endpoint, profile, device, version = reader.uint(1), reader.uint(2), reader.uint(2), reader.uint(1)
-        return cls(
-            endpoint=endpoint,
-            profile_id=profile,
-            device_id=device,
-            device_version=version & 15,
-            input_clusters=reader.clusters(),
-            output_clusters=reader.clusters(),
-        )
-
-    def encode(self) -> bytes:
-        head = struct.pack("<BHHB", self.endpoint, self.profile_id, self.device_id, self.device_version)
-        return head + _cluster_list(self.input_clusters) + _cluster_list(self.output_clusters)
+def encode_simple_descriptor(descriptor: SimpleDescriptor) -> bytes:
+    head = struct.pack(
+        "<BHHB",
+        descriptor.endpoint,
+        descriptor.profile_id,
+        descriptor.device_id,
+        descriptor.device_version,
+    )
+    return head + _cluster_list(descriptor.input_clusters) + _cluster_list(descriptor.output_clusters)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from logging import getLogger
 from pathlib import Path
 from typing import BinaryIO
 
-from smets1.errors import InputError
+from smets1.errors import InputError, LostError
 from smets1.eui64 import Eui64
 from smets1.hardware.air.channel import Fate
 from smets1.hardware.air.medium import Air
@@ -15,15 +16,23 @@ from smets1.hardware.pcapng import PcapngWriter
 __all__ = ["Capture"]
 
 
+_LOG = getLogger(__name__)
+
+
 class Capture:
-    """Writes from now until `close`; acknowledgements, collided and corrupted frames included."""
+    """Writes from now until `close`; acknowledgements, collided and corrupted frames included.
+
+    A disk that is full ends the capture, never the air: that is logged once, and said again by `close`.
+    """
 
     def __init__(self, air: Air, file: Path | BinaryIO, *, epoch_utc_us: int = 0) -> None:
         """`epoch_utc_us`: what the scheduler's 0 is, since 1970 UTC.
 
         Raises InputError where the file cannot be written.
         """
+        self._name = "capture"
         if isinstance(file, Path):
+            self._name = f"capture {file}"
             try:
                 file = file.open("wb")
             except OSError as error:
@@ -32,20 +41,40 @@ class Capture:
         self._writer = PcapngWriter(file, epoch_utc_us=epoch_utc_us)
         self._untap = air.tap(self._on_frame)
         self._is_open = True
+        self._failure = ""
 
     def _on_frame(self, time_us: int, psdu: bytes, sender: Eui64, fate: Fate) -> None:
         self.frame_count += 1
         octets = append_fcs(psdu)
         if fate is Fate.BAD_FCS:
             octets = octets[:-2] + bytes(octet ^ 0xFF for octet in octets[-2:])
-        self._writer.write(time_us, octets)
+        try:
+            self._writer.write(time_us, octets)
+        except OSError as error:
+            self._fail(error)
 
     def flush(self) -> None:
-        self._writer.flush()
+        try:
+            self._writer.flush()
+        except OSError as error:
+            self._fail(error)
+
+    def _fail(self, error: OSError) -> None:
+        if not self._failure:
+            self._failure = f"{self._name}: {error.strerror or error}: what follows is not in it"
+            self._untap()
+            _LOG.warning("%s", self._failure)
 
     def close(self) -> None:
-        """Frames still on the air are left out."""
-        if self._is_open:
-            self._is_open = False
+        """Frames still on the air are left out. Raises LostError, once: the file is not whole."""
+        if not self._is_open:
+            return
+        self._is_open = False
+        if not self._failure:
             self._untap()
+        try:
             self._writer.close()
+        except OSError as error:
+            self._failure = self._failure or f"{self._name}: {error.strerror or error}: it is not whole"
+        if self._failure:
+            raise LostError(self._failure)

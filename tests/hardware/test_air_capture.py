@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from smets1.errors import InputError
+from smets1.errors import InputError, LostError
 from smets1.hardware.air import Capture, LinkFault
 from smets1.hardware.fcs import has_good_fcs
 from smets1.hardware.pcapng import read_pcapng
@@ -133,3 +133,20 @@ def test_tshark_finds_no_fault_with_a_capture(make_bench, frame, poll, program, 
         assert fcs_ok in ("1", "True")
         assert int(frame_type, 16) == psdu[0] & 7
         assert malformed == ""
+
+
+def test_a_full_disk_ends_the_capture_and_nothing_else(bench, caplog) -> None:
+    if not Path("/dev/full").exists():
+        pytest.skip("no /dev/full here")
+    sender, hearer = bench.host(0, coordinator=True), bench.host(1)
+    capture = Capture(bench.air, Path("/dev/full"))
+    for number in range(400):  # more than a file buffers
+        sender.radio.transmit(bytes((3, 8, number & 0xFF)) + b"\xff\xff\xff\xff" + bytes(100))
+        bench.run()
+    assert len(hearer.psdus) == 400
+    assert [record.getMessage() for record in caplog.records] == [
+        "capture /dev/full: No space left on device: what follows is not in it"
+    ]
+    with pytest.raises(LostError, match=r"^capture /dev/full: No space left on device: "):
+        capture.close()
+    capture.close()

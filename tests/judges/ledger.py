@@ -49,22 +49,23 @@ class Ledger:
     def watch(self, device: Device) -> None:
         """Write down what this device is told."""
         stack: Any = device.port.stack  # type: ignore[attr-defined]
-        handlers: dict[type, Callable[[Any, int], None]] = stack._aps_handlers
+        handlers: dict[type, Callable[..., None]] = dict(stack._aps_handlers)
         confirm, indicate = handlers[ApsConfirm], handlers[ApsIndication]
 
-        def on_confirm(event: ApsConfirm, now_us: int) -> None:
+        def on_confirm(stack: Any, event: ApsConfirm, now_us: int) -> None:
             key = self._keys.pop((stack.eui64, event.handle), None)
             if key is not None and event.status is ApsStatus.SUCCESS:
                 self.confirmed[key] += 1
-            confirm(event, now_us)
+            confirm(stack, event, now_us)
 
-        def on_indication(event: ApsIndication, now_us: int) -> None:
+        def on_indication(stack: Any, event: ApsIndication, now_us: int) -> None:
             if not event.is_broadcast:
                 self.delivered[event.source, stack.nwk.short_address, event.cluster_id, event.source_endpoint,
                                event.destination_endpoint, event.payload] += 1  # fmt: skip
-            indicate(event, now_us)
+            indicate(stack, event, now_us)
 
         handlers[ApsConfirm], handlers[ApsIndication] = on_confirm, on_indication
+        stack._aps_handlers = handlers  # of this node alone
 
     def mistakes(self) -> list[str]:
         """Confirmed but never delivered, or delivered more often than sent; empty where all is well."""

@@ -215,8 +215,8 @@ def test_wan_links(link: str, kind: WanKind, host: str, port: int, is_tls: bool)
     [
         ("sede = 1", "home.toml:1: unknown key 'sede': did you mean 'seed'?"),
         ("\n[wann]\n", "home.toml:2: unknown key 'wann': did you mean 'wan'?"),
-        ("speed = 0", "home.toml:1: speed: '0' is not a speed: a number above 0, as 60, or \"max\""),
-        ("speed = 'fast'", "home.toml:1: speed: 'fast' is not a speed: a number above 0, as 60, or \"max\""),
+        ("speed = 0", "home.toml:1: speed: '0' is not a speed: a number above 0, at most 1000000, as 60, or \"max\""),
+        ("speed = 'fast'", "home.toml:1: speed: 'fast' is not a speed: a number above 0, at most 1000000, as 60, or \"max\""),
         ("[[device]]\nrole = 'esma'", "home.toml:2: role = 'esma' is none of chf, gpf, esme, gsme, ppmid, ihd, cad: did you mean 'esme'?"),
         ("[[device]]\neui64 = 'x'", "home.toml:1: role is missing in [device]: one of chf, gpf, esme, gsme, ppmid, ihd, cad"),
         ("[[device]]\nrole = 'esme'\neui64 = '12'", "home.toml:3: eui64: '12' is not an EUI-64: write eight hex pairs, as 00-DB-12-34-56-78-90-A0"),
@@ -246,6 +246,10 @@ def test_wan_links(link: str, kind: WanKind, host: str, port: int, is_tls: bool)
         ("[prepayment]\nbalance_pounds = 0.000001", "home.toml:2: balance_pounds is finer than can be counted: 0.00001 is the smallest step"),
         ("[prepayment.oil]\n", "home.toml:1: unknown key 'oil' in [prepayment]"),
         ("start = 2023-01-16", "home.toml:1: start must be a time, as 2023-01-16T00:00:00Z"),
+        ("start = 1999-12-31T23:59:59Z", "home.toml:1: start = 1999-12-31T23:59:59Z is out of range: 2000 to 2099 (ZigBee counts time from 2000)"),
+        ("start = 2136-02-07T06:00:00Z", "home.toml:1: start = 2136-02-07T06:00:00Z is out of range: 2000 to 2099 (ZigBee counts time from 2000)"),
+        ("start = 0001-01-01T00:00:00+14:00", "home.toml:1: start = '0001-01-01T00:00:00+14:00' is not a time: write it as 2023-01-16T00:00:00Z"),
+        ("speed = '1e9'", "home.toml:1: speed: '1e9' is not a speed: a number above 0, at most 1000000, as 60, or \"max\""),
         ("seed = 1\nseed = 2", "home.toml:2: not TOML: Cannot overwrite a value"),
     ],
 )  # fmt: skip

@@ -131,7 +131,7 @@ _MQTT = '[wan]\nlink = "mqtt://127.0.0.1:1"\n'
         (MAX, '[[device]]\nrole = "cad"\neui64 = "00-00-00-00-00-00-00-01"\n', 1, "home.toml:1: a cad is not supported yet"),
         (MAX, '[headend]\ndatabase = "sqlite:////nonexistent/x"\n', 1, "unable to open database file"),
         ((*MAX, "--http", "127.0.0.1:0"), "", 1, "--http needs a finite speed: at speed max time runs ahead of who asks"),
-        ((*MAX, "--speed", "0"), "", 1, """'0' is not a speed: a number above 0, as 60, or "max\""""),
+        ((*MAX, "--speed", "0"), "", 1, """'0' is not a speed: a number above 0, at most 1000000, as 60, or "max\""""),
         ((*MAX, "--speed", "nan"), "", 1, "'nan' is not a speed"),
         ((*MAX, "--for", "1"), "", 2, "argument --for: '1' is no duration"),
         ((*MAX, "--seed", "-1"), "", 2, "argument --seed: '-1' is no whole number"),

@@ -7,26 +7,9 @@ Ctrl-C. At speed max there is no HTTP, since time runs ahead of anybody who woul
 from __future__ import annotations
 
 import argparse
-import asyncio
-import json
-import logging
-import signal
-import sys
-from contextlib import AsyncExitStack
-from dataclasses import replace
 from pathlib import Path
 
-from smets1.devices.gsme import Gsme
-from smets1.devices.meter_device import MeterDevice
-from smets1.errors import InputError
-from smets1.eui64 import format_eui64
-from smets1.hardware.clock import MAX_SPEED
-from smets1.hardware.clock import run as run_loop
 from smets1.tools.arguments import duration_s, whole_number
-from smets1.tools.events import EventLines, quiet_libraries
-from smets1.tools.home import Home, open_home
-from smets1.tools.home_config import HeadEndConfig, HomeConfig
-from smets1.tools.home_file import check_http, default_home, parse_address, parse_speed, read_home
 
 __all__ = ["add_arguments", "run"]
 
@@ -49,115 +32,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    config = _configure(args)
-    logging.basicConfig(handlers=[logging.NullHandler()])
-    quiet_libraries()
-    run_loop(_run(config, args), speed=config.speed)
+    # here, since a home is slow to import and --help needs none
+    from smets1.tools.run_home import run_home
+
+    run_home(args)
     return 0
-
-
-def _configure(args: argparse.Namespace) -> HomeConfig:
-    config = default_home() if args.file is None else read_home(args.file)
-    if args.speed is not None:
-        config = replace(config, speed=parse_speed(args.speed))
-    if args.seed is not None:
-        config = replace(config, seed=args.seed)
-    if args.nvm is not None:
-        config = replace(config, nvm_dir=args.nvm)
-    if args.http is not None:
-        if config.speed == MAX_SPEED:
-            raise InputError("--http needs a finite speed: at speed max time runs ahead of who asks")
-        host, port = parse_address(args.http)
-        config = replace(config, headend=_listening(config.headend, host, port))
-    return config
-
-
-def _listening(headend: HeadEndConfig, host: str, port: int) -> HeadEndConfig:
-    listening = replace(headend, http_host=host, http_port=port)
-    check_http(listening)
-    return listening
-
-
-async def _run(config: HomeConfig, args: argparse.Namespace) -> None:
-    if config.speed != MAX_SPEED and config.headend.runs_here:
-        from smets1.tools.http import require_free
-
-        require_free(config.headend.http_host, config.headend.http_port)
-    home = await open_home(config=config, capture=args.capture, keys=args.keys, waits=False)
-    async with AsyncExitStack() as stack:
-        stack.push_async_callback(home.close)
-        stopped = _on_signals(stack)  # before anybody is told that we are here
-        if not args.quiet:
-            lines = EventLines(home.civil, sys.stdout, as_json=args.json)
-            logger = logging.getLogger("smets1")
-            logger.setLevel(logging.INFO)
-            logger.addHandler(lines)
-            stack.callback(logger.removeHandler, lines)
-        if config.speed != MAX_SPEED and config.headend.runs_here:
-            await _serve(home, stack, args)
-        try:
-            await _until_the_end(stopped, args.duration_s)
-        finally:
-            _summarise(home, as_json=args.json)
-
-
-async def _serve(home: Home, stack: AsyncExitStack, args: argparse.Namespace) -> None:
-    """HTTP and callbacks, for as long as the stack is open."""
-    # Imported here: aiohttp's server side is not needed at speed max.
-    from smets1.headend.callbacks import CallbackPoster
-    from smets1.tools.http import HttpServer
-
-    headend = home.config.headend
-    server = HttpServer(home, host=headend.http_host, port=headend.http_port, token=headend.token)
-    await server.start()
-    stack.push_async_callback(server.close)
-    poster = asyncio.get_running_loop().create_task(CallbackPoster(home.headend).run())
-    stack.callback(poster.cancel)
-    if not args.quiet:
-        note = {"listening": server.url} if args.json else f"listening on {server.url}"
-        print(json.dumps(note) if args.json else note, flush=True)
-
-
-def _on_signals(stack: AsyncExitStack) -> asyncio.Event:
-    """Set at Ctrl-C or SIGTERM, as long as the stack is open."""
-    stopped = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stopped.set)
-        stack.callback(loop.remove_signal_handler, number)
-    return stopped
-
-
-async def _until_the_end(stopped: asyncio.Event, duration_s: float | None) -> None:
-    """Sleep for the duration, or until stopped."""
-    try:
-        async with asyncio.timeout(duration_s):
-            await stopped.wait()
-    except TimeoutError:
-        return
-
-
-def _summarise(home: Home, *, as_json: bool) -> None:
-    meters = [device for device in home.devices if isinstance(device, MeterDevice)]
-    if as_json:
-        rows = [
-            {
-                "eui64": format_eui64(meter.eui64),
-                ("volume_dm3" if isinstance(meter, Gsme) else "energy_wh"): meter.meter.reading,
-                "balance_mp": meter.account.balance_mp,
-                "supply": meter.meter.supply.state.name.lower(),
-            }
-            for meter in meters
-        ]
-        print(json.dumps({"utc": str(home.clock), "seed": home.config.seed, "meters": rows}), flush=True)
-        return
-    print(f"{home.clock}  seed {home.config.seed}")
-    for meter in meters:
-        unit = "m3" if isinstance(meter, Gsme) else "kWh"
-        reading = f"{meter.meter.reading // 1000}.{meter.meter.reading % 1000:03d}"
-        balance = f"£{meter.account.balance_mp / 100_000:.2f}"
-        print(
-            f"  {format_eui64(meter.eui64)}  {type(meter).__name__:<5} {reading:>12} {unit:<4}"
-            f" balance {balance:>8}  supply {meter.meter.supply.state.name.lower()}"
-        )
-    sys.stdout.flush()

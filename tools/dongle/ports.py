@@ -31,7 +31,7 @@ class PtyPort(FdPipe):
         return str(self.link or self.path)
 
     async def open(self, listener: PipeListener) -> None:
-        """Raises InputError where the link's name is taken by something else."""
+        """Raises InputError where the link cannot be made, or its name is taken by something else."""
         ours, theirs = os.openpty()
         try:
             # raw, or the terminal would echo and translate; our own hold on the far side keeps it from
@@ -61,7 +61,10 @@ def _link(link: Path, path: str) -> None:
         link.unlink()  # of a run that was killed
     elif link.exists():
         raise InputError(f"{link} exists and is no link: choose another name")
-    link.symlink_to(path)
+    try:
+        link.symlink_to(path)
+    except OSError as error:  # whose filename is the pty's
+        raise InputError(f"{link}: {error.strerror}") from None
 
 
 class TcpPort(FdPipe):

@@ -14,6 +14,7 @@ from smets1.firmware.zigbee import mac_frames as mac
 from smets1.firmware.zigbee import nwk_frames as nwk
 from smets1.firmware.zigbee import zdp_frames as zdp
 from smets1.firmware.zigbee.security_header import AuxiliaryHeader, KeyIdentifier
+from smets1.hardware.radio import SimpleDescriptor
 
 EUI = 0x00DB1234567890A0
 KEY = bytes(range(16))
@@ -81,7 +82,6 @@ CASES: list[tuple[Any, Callable[[bytes], Any], str]] = [
     (AuxiliaryHeader(key_id=KeyIdentifier.NETWORK, frame_counter=1, source=EUI, key_sequence=0), AUX, "2801000000a09078563412db0000"),
     (AuxiliaryHeader(key_id=KeyIdentifier.KEY_TRANSPORT, frame_counter=1, source=None, key_sequence=None), AUX, "1001000000"),
     (zdp.DeviceAnnce(short_address=0x1234, eui64=EUI, capability=0x8E), zdp.DeviceAnnce.decode, "3412a09078563412db008e"),
-    (zdp.SimpleDescriptor(endpoint=1, profile_id=0x0109, device_id=0x0501, input_clusters=(0, 0x702), output_clusters=(10,)), zdp.SimpleDescriptor.decode, "0109010105000200000207010a00"),
     (zdp.NodeDescriptor(logical_type=1, capability=0x8E, manufacturer_code=0x1234), zdp.NodeDescriptor.decode, "01408e3412520002002a000200"),
     (zdp.ParentAnnce(children=(EUI,)), zdp.ParentAnnce.decode, "01a09078563412db00"),
     (zdp.AddressResponse(status=0, eui64=EUI, short_address=1), zdp.AddressResponse.decode, "00a09078563412db000100"),
@@ -120,7 +120,7 @@ def test_truncated_at_every_octet_gives_a_message_or_decode_error(
 DECODERS = [
     mac.MacFrame.decode, mac.Beacon.decode, mac.ZigbeeBeacon.decode, mac.AssociationRequest.decode,
     mac.AssociationResponse.decode, mac.CoordinatorRealignment.decode, nwk.NwkHeader.decode, NWK_COMMAND,
-    aps.ApsHeader.decode, APS_COMMAND, AuxiliaryHeader.decode, zdp.DeviceAnnce.decode, zdp.SimpleDescriptor.decode,
+    aps.ApsHeader.decode, APS_COMMAND, AuxiliaryHeader.decode, zdp.DeviceAnnce.decode, zdp.decode_simple_descriptor,
     zdp.NodeDescriptor.decode, zdp.ParentAnnce.decode, zdp.AddressResponse.decode, zdp.MatchDescRequest.decode,
     zdp.BindRequest.decode, zdp.MgmtLqiResponse.decode,
 ]  # fmt: skip
@@ -137,6 +137,35 @@ def test_random_octets_raise_decode_error_only(decode: Callable[[bytes], Any]) -
             decode(octets)
         except DecodeError:
             pass
+
+
+def test_a_simple_descriptor_and_back() -> None:
+    descriptor = SimpleDescriptor(
+        endpoint=1, profile_id=0x0109, device_id=0x0501, input_clusters=(0, 0x702), output_clusters=(10,)
+    )
+    octets = bytes.fromhex("0109010105000200000207010a00")
+    assert zdp.encode_simple_descriptor(descriptor) == octets
+    assert zdp.decode_simple_descriptor(octets) == descriptor
+    for size in range(len(octets)):
+        with pytest.raises(DecodeError):
+            zdp.decode_simple_descriptor(octets[:size])
+
+
+def test_a_data_frame_is_split_as_it_is_decoded() -> None:
+    rng = random.Random(1)
+    for control in range(1 << 16):
+        octets = control.to_bytes(2, "little") + rng.randbytes(12)
+        split = mac.split_data_frame(octets)
+        try:
+            frame = mac.MacFrame.decode(octets)
+        except DecodeError:
+            assert split is None
+            continue
+        if split is not None:
+            assert frame.frame_type is mac.MacFrameType.DATA
+            assert split == (frame.destination_pan, frame.destination, frame.source, frame.payload)
+            assert (frame.source_pan, frame.is_pending) == (split[0], octets[0] & 0x10 != 0)
+    assert mac.split_data_frame(b"\x41\x88" + bytes(6)) is None
 
 
 def test_a_key_is_not_in_a_repr() -> None:

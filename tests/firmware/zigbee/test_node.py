@@ -9,7 +9,7 @@ from han import HUB, INSTALL_KEY, Han, establish, message, play
 
 from smets1.errors import MisuseError, NoAnswerError, RefusedError, SecurityError
 from smets1.firmware.nvm import MemoryNvm
-from smets1.firmware.zigbee.zdp_frames import SimpleDescriptor, ZdpCluster
+from smets1.firmware.zigbee.zdp_frames import ZdpCluster, decode_simple_descriptor
 from smets1.hardware.air import LinkFault
 from smets1.hardware.radio import (
     BROADCAST_RX_ON,
@@ -17,6 +17,7 @@ from smets1.hardware.radio import (
     KeyOrigin,
     LinkKey,
     NodeRole,
+    SimpleDescriptor,
 )
 
 ESME, GSME, PPMID, IHD = (0x00DB1234567890A0 + n for n in (0, 1, 4, 5))
@@ -470,7 +471,7 @@ def test_the_device_object_answers() -> None:
         about = short.to_bytes(2, "little")
         assert await hub.ask_zdp(short, ZdpCluster.ACTIVE_EP_REQ, about) == b"\0" + about + b"\x01\x01"
         simple = await hub.ask_zdp(short, ZdpCluster.SIMPLE_DESC_REQ, about + b"\x01")
-        assert SimpleDescriptor.decode(simple[4:]) == endpoint
+        assert decode_simple_descriptor(simple[4:]) == endpoint
         match = about + b"\x09\x01\x01\x02\x07\x00"
         assert await hub.ask_zdp(short, ZdpCluster.MATCH_DESC_REQ, match) == b"\0" + about + b"\x01\x01"
         node = await hub.ask_zdp(short, ZdpCluster.NODE_DESC_REQ, about)

@@ -116,6 +116,8 @@ def test_a_link_of_a_run_that_was_killed_is_replaced_and_a_file_is_not(tmp_path:
         await dongle.close()
         with pytest.raises(InputError, match="is no link"):
             await Dongle(air, PtyPort(file), STICK).start()
+        with pytest.raises(InputError, match=r"nowhere/ttyRCP: No such file or directory$"):
+            await Dongle(air, PtyPort(tmp_path / "nowhere" / "ttyRCP"), STICK).start()
 
     run(scene(), speed=1)
     assert not link.is_symlink()
