@@ -16,7 +16,7 @@ from smets1.firmware.crypto.cbke import CbkeSuite, TestCa
 from smets1.firmware.device import Board, Device, Factory
 from smets1.firmware.nvm import MemoryNvm
 from smets1.hardware.clock import MAX_SPEED, EmulatorLoop, run
-from smets1.hardware.radio import ApsMessage, KeyOrigin, LinkKey, NetworkInfo, NodeRole
+from smets1.hardware.radio import ApsMessage, KeyOrigin, LinkKey, NetworkInfo, NodeRole, SimpleDescriptor
 
 TRUST_CENTRE = 0xA2
 NETWORK = NetworkInfo(
@@ -56,6 +56,9 @@ class FakePort:
 
     def attach(self, listener: Any) -> None:
         self.listener = listener
+
+    def set_endpoints(self, endpoints: tuple[SimpleDescriptor, ...]) -> None:
+        self.endpoints = endpoints
 
     async def start(self) -> bool:
         if self.is_known:
