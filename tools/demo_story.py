@@ -9,16 +9,13 @@ from smets1.devices.screens import format_money
 from smets1.errors import EmulatorError
 from smets1.eui64 import Eui64, format_eui64
 from smets1.firmware.civil import from_datetime
-from smets1.headend.catalogue import find_variant
-from smets1.headend.duis.request import XmlNode, parse_document, read_node
 from smets1.headend.rotation import RotationResult
-from smets1.tools.commands.srv import ready_request
+from smets1.tools.duis_ask import DuisAnswer, ask
 from smets1.tools.home import Home
 
 __all__ = ["DemoError", "DemoStory"]
 
 _HOUR_US: Final = 3_600_000_000
-_WAIT_S: Final = 3700.0  # a gas answer comes with the meter's next waking
 
 
 class DemoError(EmulatorError):
@@ -31,7 +28,8 @@ class DemoStory:
     def __init__(self, home: Home, source: str) -> None:
         self._home = home
         self._source = source
-        self._counter = 1000
+        self._off_wh = 0  # what the house would have drawn while the contactor was open
+        self._off_since_us: int | None = None
         self._start_utc_us = from_datetime(home.config.start)
 
     async def tell(self) -> None:
@@ -118,7 +116,7 @@ class DemoStory:
         read_wh = int(_value(electricity, "ActiveImportRegister", "Value"))
         end_us = home.esme.meter.now_us
         load = home.esme.meter.load
-        off_wh = self._consumed_while_off()
+        off_wh = self._off_wh
         true_wh = (load.energy_uwh(end_us) - load.energy_uwh(self._start_utc_us)) // 1_000_000
         self._say(f"DUIS 4.1.1 to the ESME: {read_wh / 1000:.3f} kWh; the load was {true_wh / 1000:.3f} kWh, "
                   f"of which {off_wh / 1000:.3f} fell into the time without supply")  # fmt: skip
@@ -129,14 +127,7 @@ class DemoStory:
         for meter in (home.esme, home.gsme):
             self._say(f"{_name(meter)}: balance {format_money(meter.account.balance_mp)}")
 
-    def _consumed_while_off(self) -> int:
-        """Wh that the house would have drawn while the contactor was open; the log says when."""
-        return self._off_wh
-
     # --- small help -------------------------------------------------------------------------------------
-
-    _off_wh = 0
-    _off_since_us: int | None = None
 
     def _supply(self) -> str:
         """The state in words; keeps account of the time without supply."""
@@ -153,16 +144,10 @@ class DemoStory:
     async def _at(self, hour: float) -> None:
         await self._home.clock.advance_to(self._start_utc_us + round(hour * _HOUR_US))
 
-    async def _ask(self, target: Eui64, srv: str) -> XmlNode:
+    async def _ask(self, target: Eui64, srv: str) -> DuisAnswer:
         """One DUIS request through the front door; its final response."""
-        self._counter += 1
-        variant = find_variant(srv)
-        assert variant is not None, "the story asks for services that exist"
-        request = ready_request(variant, target=target, counter=self._counter, now=self._home.clock.utc)
-        octets = await self._home.headend.submit(request.encode(), "serviceS", wait_s=_WAIT_S)
-        answer = read_node(parse_document(octets))
-        code = _value(answer, "ResponseCode")
-        self._require(code == "I0", f"{srv} to {format_eui64(target)} was answered {code}")
+        answer = await ask(self._home, srv, target)
+        self._require(answer.code == "I0", f"{srv} to {format_eui64(target)} was answered {answer.code}")
         return answer
 
     def _say(self, text: str) -> None:
@@ -178,19 +163,9 @@ def _name(meter: MeterDevice) -> str:
     return type(meter).__name__.upper()
 
 
-def _value(node: XmlNode, *path: str) -> str:
-    """The text of the first element at the end of this path of names, anywhere below."""
-    for name in path:
-        found = _below(node, name)
-        if found is None:
-            raise DemoError(f"the answer has no {name}")
-        node = found
-    return node.text
-
-
-def _below(node: XmlNode, name: str) -> XmlNode | None:
-    for child in node.children:
-        found = child if child.name == name else _below(child, name)
-        if found is not None:
-            return found
-    return None
+def _value(answer: DuisAnswer, *path: str) -> str:
+    """As `DuisAnswer.value`, of what must be there."""
+    value = answer.value(*path)
+    if value is None:
+        raise DemoError(f"the answer has no {'/'.join(path)}")
+    return value

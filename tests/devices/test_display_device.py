@@ -77,45 +77,7 @@ gas meter: Reading                 1.960 m3
 gas meter: Supply                        on
 messages: MESSAGES
 messages: No messages"""
-PPMID = """\
-home: Mon 16 Jan 12:00       connected
-home: Now             0.000 kW [green]
-home: Electricity today          £3.74
-home: Gas today                  £2.26
-home: Electricity credit        £16.26
-home: Gas credit                £17.73
-electricity credit: ELECTRICITY
-electricity credit: Balance                   £16.26
-electricity use: ELECTRICITY USE
-electricity use: Now                     0.000 kW
-electricity use: Today                  11.00 kWh
-electricity use: This week              11.00 kWh
-electricity use: This month             11.00 kWh
-electricity cost: ELECTRICITY COST
-electricity cost: Now                      £0.00/h
-electricity cost: Today                      £3.74
-electricity cost: This week                  £3.74
-electricity cost: This month                 £3.74
-electricity cost: Price per kWh             34.00p
-electricity meter: ELECTRICITY METER
-electricity meter: Reading               11.000 kWh
-electricity meter: Supply                        on
-gas credit: GAS
-gas credit: Balance                   £17.73
-gas use: GAS USE
-gas use: Today                  21.99 kWh
-gas use: This week              21.99 kWh
-gas use: This month             21.99 kWh
-gas cost: GAS COST
-gas cost: Today                      £2.26
-gas cost: This week                  £2.26
-gas cost: This month                 £2.26
-gas cost: Price per kWh             10.30p
-gas meter: GAS METER
-gas meter: Reading                 1.960 m3
-gas meter: Supply                        on
-messages: MESSAGES
-messages: No messages"""
+PPMID = IHD  # nothing is on offer here: what a PPMID shows beside it is an IHD's
 
 
 async def test_what_it_shows_is_what_the_meter_has(smets1_home: Any) -> None:

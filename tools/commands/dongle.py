@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         action="append",
         default=[],
-        help="a stick on a pty with this name, as /tmp/ttyRCP (may be given again: one more stick)",
+        help="a stick on a pty with this name, as ./ttyRCP (may be given again: one more stick)",
     )
     parser.add_argument(
         "--tcp",

@@ -1,6 +1,6 @@
 // zigbee-on-host (npm, GPL-3.0) as the host of a stick: forms, permits joining, tells what it hears.
 //
-//     node zigbee_on_host.js '{"port": "tcp://127.0.0.1:9999", "save": "/tmp/x", "module": ".../ot-rcp-driver.js"}'
+//     node zigbee_on_host.js '{"port": "tcp://127.0.0.1:9999", "save": "FILE", "module": ".../ot-rcp-driver.js"}'
 //
 // Lines of JSON on standard output: {event: "up" | "joined" | "frame" | "authorized" | ...}. A line of JSON on
 // standard input sends: {to16, cluster, profile, endpoint, payload (hex)}. End of input: stops.
