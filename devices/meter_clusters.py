@@ -65,13 +65,15 @@ class MeterClusters:
         self._bind_registers()
         self._bind_account()
         self._bind_costs()
-        self._obey(self.metering, "change_supply", self._change_supply)
-        self._obey(self.metering, "local_change_supply", self._local_change_supply)
-        self._obey(self.prepayment, "consumer_top_up", self._consumer_top_up)
-        self._obey(self.prepayment, "select_available_emergency_credit", self._select_emergency_credit)
+        self.obey(self.metering, "change_supply", self._change_supply)
+        self.obey(self.metering, "local_change_supply", self._local_change_supply)
+        self.obey(self.prepayment, "consumer_top_up", self._consumer_top_up)
+        self.obey(self.prepayment, "select_available_emergency_credit", self._select_emergency_credit)
         self.price.handle("get_current_price", self._get_current_price)
 
-    def _obey(self, cluster: ClusterInstance, name: str, handler: Handler) -> None:
+    def obey(self, cluster: ClusterInstance, name: str, handler: Handler) -> None:
+        """Handle a command that may change the meter: what it changed is saved before it is answered."""
+
         def obey(fields: Values, context: CommandContext) -> Answer:
             try:
                 return handler(fields, context)

@@ -148,12 +148,12 @@ class Dco:
         """Consent to one instruction. Raises RefusedError with the reason, LostError."""
         record = self._get(request.device)
         variant = find_variant(request.srv)
-        permission = PERMITTED.get(request.srv)
-        if variant is None or not variant.critical or permission is None:
+        permissions = PERMITTED.get(request.srv)
+        if variant is None or not variant.critical or permissions is None:
             raise self._refuse(request.device, f"{request.srv} is not a critical service")
         if request.role not in variant.roles:
             raise self._refuse(request.device, f"role {request.role} may not ask for {request.srv}")
-        if not permission.allows(request.instruction):
+        if not any(permission.allows(request.instruction) for permission in permissions):
             raise self._refuse(request.device, f"the instruction is not what {request.srv} stands for")
         return self._give(
             request.device, record, request.instruction_id, request.instruction, now_utc_us=now_utc_us

@@ -88,6 +88,14 @@ class ZclCore:
     def add_client(self, endpoint: int, cluster: Cluster | int | str) -> ClusterInstance:
         return self._add(endpoint, find_cluster(cluster), Side.CLIENT)
 
+    def obtain_server(self, endpoint: int, cluster: Cluster | int | str) -> ClusterInstance:
+        """The one that is there, else a new one: for several modules that share a cluster."""
+        return self._obtain(endpoint, find_cluster(cluster), Side.SERVER)
+
+    def obtain_client(self, endpoint: int, cluster: Cluster | int | str) -> ClusterInstance:
+        """As `obtain_server`."""
+        return self._obtain(endpoint, find_cluster(cluster), Side.CLIENT)
+
     def server(self, endpoint: int, cluster: Cluster | int | str) -> ClusterInstance:
         """Raises MisuseError where there is none."""
         return self._find(endpoint, find_cluster(cluster), Side.SERVER)
@@ -115,6 +123,10 @@ class ZclCore:
             raise MisuseError(f"{self._instances[key]!r} is there already")
         instance = self._instances[key] = ClusterInstance(endpoint, cluster, side, self._changed)
         return instance
+
+    def _obtain(self, endpoint: int, cluster: Cluster, side: Side) -> ClusterInstance:
+        found = self._instances.get((endpoint, cluster.cluster_id, side))
+        return self._add(endpoint, cluster, side) if found is None else found
 
     def _find(self, endpoint: int, cluster: Cluster, side: Side) -> ClusterInstance:
         try:

@@ -70,11 +70,11 @@ def _supply(status: SupplyStatus) -> Permission:
     )
 
 
-# The DCO looks into an instruction, and lets a service carry nothing but this.
-PERMITTED: Final = {
-    "7.1": _supply(SupplyStatus.SUPPLY_ON),
-    "7.2": _supply(SupplyStatus.SUPPLY_OFF),
-    "7.3": _supply(SupplyStatus.SUPPLY_OFF_ARMED),
+# The DCO looks into an instruction, and lets a service carry nothing but one of these.
+PERMITTED: Final[dict[str, tuple[Permission, ...]]] = {
+    "7.1": (_supply(SupplyStatus.SUPPLY_ON),),
+    "7.2": (_supply(SupplyStatus.SUPPLY_OFF),),
+    "7.3": (_supply(SupplyStatus.SUPPLY_OFF_ARMED),),
 }
 
 

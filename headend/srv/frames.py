@@ -52,18 +52,20 @@ def parse_read(cluster_id: int, names: Iterable[str], frame: bytes) -> dict[str,
     return values
 
 
-def command(cluster_id: int, name: str, values: Mapping[str, Value]) -> bytes:
-    """One frame with a command from client to server."""
-    return command_frame(CLUSTERS[cluster_id], name, dict(values))
+def command(cluster_id: int, name: str, values: Mapping[str, Value], *, sender: Side = Side.CLIENT) -> bytes:
+    """One frame with a command; `sender` SERVER for what an energy service interface publishes."""
+    return command_frame(CLUSTERS[cluster_id], name, dict(values), sender=sender)
 
 
-def parse_command(cluster_id: int, expected: str | None, frame: bytes) -> dict[str, Value]:
+def parse_command(
+    cluster_id: int, expected: str | None, frame: bytes, *, answerer: Side = Side.SERVER
+) -> dict[str, Value]:
     """The values of the expected response; `expected` None: a default response of success is enough.
 
     Raises DecodeError, or RefusedByDeviceError for a default response that says no.
     """
     cluster = CLUSTERS[cluster_id]
-    answer = _decode(frame, cluster)
+    answer = _decode(frame, cluster, answerer)
     if answer.header.frame_type is FrameType.GLOBAL:
         message = answer.general()
         _refuse(message, expected or "command")
@@ -76,10 +78,10 @@ def parse_command(cluster_id: int, expected: str | None, frame: bytes) -> dict[s
     return values
 
 
-def _decode(frame: bytes, cluster: Cluster) -> ZclFrame:
+def _decode(frame: bytes, cluster: Cluster, answerer: Side = Side.SERVER) -> ZclFrame:
     answer = ZclFrame.decode(frame)
-    if answer.header.sender is not Side.SERVER:
-        raise DecodeError(_LAYER, 0, "not from the server side")
+    if answer.header.sender is not answerer:
+        raise DecodeError(_LAYER, 0, f"not from the {answerer.name.lower()} side")
     if answer.header.manufacturer_code != cluster.manufacturer_code:
         raise DecodeError(_LAYER, 0, "another manufacturer code than the cluster's")
     return answer

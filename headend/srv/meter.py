@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from smets1.eui64 import Eui64
+from smets1.firmware.zcl.status import Side
 from smets1.headend.duis.codes import DeviceType
 from smets1.headend.inventory import InventoryDevice
 from smets1.headend.srv import frames
@@ -73,18 +74,21 @@ def command(
     *,
     is_critical: bool = False,
     is_repeatable: bool = True,
+    sender: Side = Side.CLIENT,
     **values: Value,
 ) -> Generator[Step, Answer, tuple[dict[str, Value], Answer]]:
     """Send a cluster command and read its response (None: a default response of success is enough).
 
+    `sender` SERVER: what an energy service interface publishes to a meter, such as PublishPrice.
     Raises RefusedByDeviceError where the device says no by a default response.
     """
     answer = yield Step(
         target=place.target,
         endpoint=place.endpoint,
         cluster_id=cluster_id,
-        frame=frames.command(cluster_id, name, values),
+        frame=frames.command(cluster_id, name, values, sender=sender),
         is_critical=is_critical,
         is_repeatable=is_repeatable,
     )
-    return frames.parse_command(cluster_id, response, answer.frame), answer
+    answerer = Side.SERVER if sender is Side.CLIENT else Side.CLIENT
+    return frames.parse_command(cluster_id, response, answer.frame, answerer=answerer), answer

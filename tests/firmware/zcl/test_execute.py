@@ -401,3 +401,12 @@ def test_random_frames_change_nothing_and_raise_nothing(core: ZclCore, count: in
         before = core.server(1, "time").get("time")
         core.execute(1, 0x000A, b"\x00\x01\x02" + rng.randbytes(7), insecure)
         assert core.server(1, "time").get("time") == before
+
+
+def test_modules_that_share_a_cluster_obtain_the_same_instance() -> None:
+    core = ZclCore()
+    made = core.obtain_server(1, "price")
+    assert core.obtain_server(1, "price") is made is core.server(1, "price")
+    client = core.obtain_client(1, "price")
+    assert client is core.client(1, "price")
+    assert client is not made
