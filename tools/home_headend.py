@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 from typing import Final
 
@@ -39,9 +39,15 @@ class HomeHeadEnd:
     def __init__(self, config: HomeConfig, civil: CivilClock, link: WanLink, nvm_dir: Path | None) -> None:
         seeds = SeedTree(config.seed).child("head end")
         # Three parties, three records: the DCO's keys are in a file of their own.
-        self._nvm = NvmStore.open(nvm_dir / "headend.nvm" if nvm_dir else ":memory:")
-        self._dco_nvm = NvmStore.open(nvm_dir / "dco.nvm" if nvm_dir else ":memory:")
-        self._store = Store.open(_database(config, nvm_dir))
+        with ExitStack() as opened:  # one that cannot be opened closes those before it
+            self._nvm = opened.enter_context(
+                NvmStore.open(nvm_dir / "headend.nvm" if nvm_dir else ":memory:")
+            )
+            self._dco_nvm = opened.enter_context(
+                NvmStore.open(nvm_dir / "dco.nvm" if nvm_dir else ":memory:")
+            )
+            self._store = opened.enter_context(closing(Store.open(_database(config, nvm_dir))))
+            opened.pop_all()
         self.wan = HeadEndWan(link, self._nvm.device("wan"), civil, rng=seeds.random("wan"))
         dco = Dco(self._dco_nvm.device("dco"), random_octets=seeds.random("dco").randbytes)
         desk = UtrnDesk(self._nvm.device("utrn"))

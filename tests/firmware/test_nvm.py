@@ -49,10 +49,12 @@ def path(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("kind", ["store", "memory", "view"])
-def test_records(kind: str) -> None:
+def test_records(kind: str, request: pytest.FixtureRequest) -> None:
     nvm: Nvm = MemoryNvm()
     if kind == "store":
-        nvm = NvmStore.open(":memory:").device("meter")
+        store = NvmStore.open(":memory:")
+        request.addfinalizer(store.close)
+        nvm = store.device("meter")
     elif kind == "view":
         nvm.put("other", b"9")
         nvm = NvmView(nvm, "part/")
@@ -325,5 +327,6 @@ def test_power_cut_between_commits() -> None:
 
 
 def test_device_nvm_is_an_nvm() -> None:
-    device: Nvm = NvmStore.open(":memory:").device("x")
-    assert isinstance(device, DeviceNvm)
+    with NvmStore.open(":memory:") as store:
+        device: Nvm = store.device("x")
+        assert isinstance(device, DeviceNvm)

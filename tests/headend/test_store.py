@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -52,7 +53,8 @@ def test_requests_and_their_one_response(tmp_path: Path) -> None:
 
 
 def test_memory_and_bad_places(tmp_path: Path) -> None:
-    assert Store.open().unfinished() == []
+    with closing(Store.open()) as store:
+        assert store.unfinished() == []
     (tmp_path / "file").write_text("not a database, and long enough to be seen as none" * 50)
     for where in (tmp_path / "file", "nonsense://host/db", tmp_path):
         with pytest.raises(InputError) as caught:
