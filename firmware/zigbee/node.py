@@ -77,6 +77,22 @@ _ACTIONS: Final[dict[type, Callable[[FrameRadio, Any], None]]] = {
 class HanNode:
     """Implements HanPort over a FrameRadio. `rng` makes keys, addresses and jitter."""
 
+    __slots__ = (
+        "_done",
+        "_handle",
+        "_is_closed",
+        "_is_draining",
+        "_key_waits",
+        "_listener",
+        "_radio",
+        "_scheduler",
+        "_sending",
+        "_timer",
+        "_timer_us",
+        "_zdp",
+        "stack",
+    )
+
     def __init__(
         self,
         radio: FrameRadio,

@@ -65,6 +65,34 @@ _MAC_TO_NWK: Final = {
 class NwkCore:
     """Data path, security, broadcasts. `NwkLayer` adds routing and membership."""
 
+    __slots__ = (
+        "_broadcast_due_us",
+        "_broadcasts",
+        "_mac_handle",
+        "_rng",
+        "_sent",
+        "_sequence",
+        "_timers",
+        "_waits",
+        "accepts_unsecured",
+        "addresses",
+        "counters",
+        "dirty_devices",
+        "eui64",
+        "events",
+        "guests",
+        "is_dirty",
+        "is_router",
+        "keys",
+        "mac",
+        "neighbours",
+        "parent",
+        "parent_failures",
+        "role",
+        "short_address",
+        "shorts",
+    )
+
     def __init__(
         self, mac: MacLayer, keys: KeyMaterial, rng: random.Random, timers: TimerQueue, role: NodeRole
     ) -> None:
@@ -76,6 +104,7 @@ class NwkCore:
         self.counters = NwkCounters()
         self.short_address = 0xFFFF
         self.parent: int | None = None
+        self.parent_failures = 0  # in a row
         self.neighbours: dict[int, Neighbour] = {}
         self.addresses: dict[int, Eui64] = {}
         self.shorts: dict[Eui64, int] = {}

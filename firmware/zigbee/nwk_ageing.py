@@ -43,6 +43,8 @@ def timeout_us(timeout: int) -> int:
 
 
 class NwkAgeing(NwkParent):
+    __slots__ = ("_keep_alive_timer", "_timeout_asks", "end_device_timeout")
+
     def __init__(
         self, mac: MacLayer, keys: KeyMaterial, rng: random.Random, timers: TimerQueue, role: NodeRole
     ) -> None:

@@ -31,6 +31,8 @@ BROADCAST_RETRIES: Final = 2  # nwkMaxBroadcastRetries
 class NwkBroadcast(NwkCore):
     """`NwkCore` with the broadcast transaction table."""
 
+    __slots__ = ()
+
     def _broadcast(self, header: bytes, payload: bytes, destination: int, sequence: int, now_us: int) -> None:
         entry = self._new_broadcast(self.short_address, sequence, now_us)
         entry.header, entry.payload = header, payload

@@ -42,6 +42,8 @@ _PLAIN_HEADER_OCTETS: Final = 8
 
 
 class NwkConcentrator(NwkRouting):
+    __slots__ = ("_concentrator_timer", "_concentrators", "concentrator_period_us", "source_routes")
+
     def __init__(
         self, mac: MacLayer, keys: KeyMaterial, rng: random.Random, timers: TimerQueue, role: NodeRole
     ) -> None:

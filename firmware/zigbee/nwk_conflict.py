@@ -51,6 +51,8 @@ LAST_PAN_ID: Final = 0x3FFF
 
 
 class NwkConflict(NwkAgeing):
+    __slots__ = ("_pending_update", "_sighted_us", "_sighting_count")
+
     def __init__(
         self, mac: MacLayer, keys: KeyMaterial, rng: random.Random, timers: TimerQueue, role: NodeRole
     ) -> None:

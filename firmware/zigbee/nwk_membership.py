@@ -50,11 +50,19 @@ STACK_PROFILE_PRO: Final = 2
 class NwkLayer(NwkConflict):
     """The whole NWK layer."""
 
+    __slots__ = (
+        "_candidate",
+        "_is_rejoin_secured",
+        "_is_rejoining",
+        "_rejoin_targets",
+        "_rejoin_timer",
+        "_rejoin_tries",
+    )
+
     def __init__(
         self, mac: MacLayer, keys: KeyMaterial, rng: random.Random, timers: TimerQueue, role: NodeRole
     ) -> None:
         super().__init__(mac, keys, rng, timers, role)
-        self.parent_failures = 0
         self._candidate: NetworkFound | None = None
         self._rejoin_targets: list[NetworkFound] = []
         self._rejoin_timer: Deadline | None = None

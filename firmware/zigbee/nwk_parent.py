@@ -60,6 +60,18 @@ def capability_of(role: NodeRole) -> int:
 class NwkParent(NwkConcentrator):
     """Admits children and keeps them. `admits` is asked before a child may associate."""
 
+    __slots__ = (
+        "_answering",
+        "_permit_timer",
+        "admits",
+        "allows_unsecured_rejoin",
+        "capability",
+        "depth",
+        "extended_pan_id",
+        "max_children",
+        "update_id",
+    )
+
     def __init__(
         self, mac: MacLayer, keys: KeyMaterial, rng: random.Random, timers: TimerQueue, role: NodeRole
     ) -> None:

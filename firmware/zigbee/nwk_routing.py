@@ -55,6 +55,16 @@ ROUTER_AGE_LIMIT: Final = 3
 
 
 class NwkRouting(NwkBroadcast):
+    __slots__ = (
+        "_discoveries",
+        "_discovery_due_us",
+        "_link_status_timer",
+        "_pending",
+        "_request_id",
+        "link_status_period_us",
+        "routes",
+    )
+
     def __init__(
         self, mac: MacLayer, keys: KeyMaterial, rng: random.Random, timers: TimerQueue, role: NodeRole
     ) -> None:

@@ -47,6 +47,8 @@ __all__ = ["ZigbeeStack"]
 class ZigbeeStack(StackLeaving):
     """One node. Procedures take a `handle` and end in one event that bears it."""
 
+    __slots__ = ()
+
     # --- data -----------------------------------------------------------------------------------------
 
     def _on_indication(self, indication: ApsIndication, now_us: int) -> None:

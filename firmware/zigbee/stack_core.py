@@ -45,6 +45,27 @@ _NO_NEIGHBOUR: Final = 0xFF
 class StackCore:
     """Construction, the verbs, NVM."""
 
+    __slots__ = (
+        "_is_down",
+        "_now_us",
+        "_nvm",
+        "_rng",
+        "_sleepy",
+        "aps",
+        "config",
+        "eui64",
+        "events",
+        "info",
+        "keys",
+        "mac",
+        "nwk",
+        "role",
+        "timers",
+        "trust_centre",
+        "trust_centre_eui64",
+        "zdo",
+    )
+
     def __init__(
         self, *, eui64: Eui64, role: NodeRole, config: HanConfig, nvm: Nvm, rng: random.Random
     ) -> None:

@@ -69,6 +69,8 @@ class _Join:
 
 
 class StackJoining(StackParent):
+    __slots__ = ("_form_handle", "_form_levels", "_join", "_removing", "_scan")
+
     def __init__(
         self, *, eui64: Eui64, role: NodeRole, config: HanConfig, nvm: Nvm, rng: random.Random
     ) -> None:

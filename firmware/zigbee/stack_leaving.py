@@ -35,6 +35,8 @@ __all__ = ["StackLeaving"]
 
 
 class StackLeaving(StackJoining):
+    __slots__ = ("_leave_handle",)
+
     def __init__(
         self, *, eui64: Eui64, role: NodeRole, config: HanConfig, nvm: Nvm, rng: random.Random
     ) -> None:

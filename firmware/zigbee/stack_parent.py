@@ -50,6 +50,17 @@ PARENT_ANNOUNCE_JITTER_US: Final = 10_000_000  # apsParentAnnounceJitterMax
 
 
 class StackParent(StackCore):
+    __slots__ = (
+        "_awake_until_us",
+        "_is_rejoining",
+        "_poll_handles",
+        "_poll_interval_us",
+        "_poll_timer",
+        "_rejoin_count",
+        "_rejoin_timer",
+        "_rejoin_wait_us",
+    )
+
     def __init__(
         self, *, eui64: Eui64, role: NodeRole, config: HanConfig, nvm: Nvm, rng: random.Random
     ) -> None:

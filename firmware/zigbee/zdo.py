@@ -106,6 +106,20 @@ _Handler = Callable[["Zdo", ApsIndication, bytes, int], bytes | None]
 class Zdo:
     """`send` hands an APS message down; endpoints may be changed at any time."""
 
+    __slots__ = (
+        "_asked",
+        "_manufacturer_code",
+        "_nwk",
+        "_send",
+        "_transaction",
+        "bindings",
+        "endpoints",
+        "events",
+        "malformed_count",
+        "manager",
+        "manager_channels",
+    )
+
     def __init__(
         self, nwk: NwkLayer, manufacturer_code: int, send: Callable[[ApsMessage, int], None]
     ) -> None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import random
+from typing import ClassVar
 
 from han import HUB, INSTALL_KEY, Han, establish, message, play
 
 from smets1.firmware.nvm import MemoryNvm
 from smets1.firmware.zigbee.mac_frames import AddressMode, Beacon, MacFrame, MacFrameType, ZigbeeBeacon
 from smets1.firmware.zigbee.node import HanConfig, HanNode
+from smets1.firmware.zigbee.nwk_membership import NwkLayer
 from smets1.hardware.radio import KeyOrigin, LinkKey, NodeRole
 
 ESME, GSME, PPMID = (0x00DB1234567890A0 + n for n in (0, 1, 4))
@@ -35,14 +37,32 @@ def beacon(pan_id: int, extended_pan_id: int) -> bytes:
     ).encode()
 
 
+class StubbornLayer(NwkLayer):
+    """Keeps its PAN identifier whoever else has it."""
+
+    __slots__ = ()
+
+    def _look_again(self, now_us: int) -> None: ...
+    def _on_pan_conflict(self, now_us: int) -> None: ...
+
+
+class RepeatingLayer(NwkLayer):
+    """The first address that it gives away is taken already."""
+
+    __slots__ = ()
+    first: ClassVar[list[int]] = []
+
+    def _fresh_address(self) -> int:
+        return self.first.pop() if self.first else super()._fresh_address()
+
+
 async def neighbours_hub(han: Han, pan_id: int, channel: int) -> HanNode:
     """Another house's hub, which has taken our PAN identifier."""
     config = HanConfig(channels=(channel,), pan_id=pan_id, link_status_period_us=0)
     radio = han.air.radio(NEIGHBOUR)
     node = HanNode(radio, han.scheduler, MemoryNvm(), random.Random(99), NodeRole.COORDINATOR, config)
     await node.form()
-    node.stack.nwk._look_again = lambda now_us: None  # type: ignore[method-assign]
-    node.stack.nwk._on_pan_conflict = lambda now_us: None  # type: ignore[method-assign]
+    node.stack.nwk.__class__ = StubbornLayer
     return node
 
 
@@ -169,9 +189,8 @@ def test_two_end_devices_at_one_address_are_told_apart() -> None:
         for end, other in ((HUB, PPMID), (PPMID, HUB)):
             han.air.faults.cut(end, other)
         esme.stack.nwk.addresses.pop(taken, None)
-        first = [taken]
-        real = esme.stack.nwk._fresh_address
-        esme.stack.nwk._fresh_address = lambda: first.pop() if first else real()  # type: ignore[method-assign]
+        esme.stack.nwk.__class__ = RepeatingLayer
+        RepeatingLayer.first.append(taken)
         hub.set_link_key(LinkKey(partner=PPMID, key=INSTALL_KEY, origin=KeyOrigin.INSTALL_CODE))
         await hub.permit_join(254)
         ppmid = han.node(PPMID, NodeRole.END_DEVICE)
