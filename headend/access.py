@@ -9,12 +9,11 @@ from __future__ import annotations
 import hmac
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from typing import Final, Literal
 
 from smets1.errors import DecodeError, EmulatorError, InputError, MisuseError, SecurityError
 from smets1.eui64 import format_eui64
-from smets1.firmware.civil import from_datetime, parse_utc
+from smets1.firmware.civil import parse_utc
 from smets1.headend.catalogue import FutureDating, ServiceVariant, Smets1Support, find_variant
 from smets1.headend.duis.codes import (
     CommandVariant,
@@ -31,6 +30,7 @@ from smets1.headend.inventory import Inventory, InventoryDevice
 from smets1.headend.non_device import BODIES as _NON_DEVICE_BODIES
 from smets1.headend.precommand import SignedPreCommand, open_signed_pre_command
 from smets1.headend.srv import PLANS
+from smets1.headend.srv.steps import CANCELLED_UTC_US
 from smets1.headend.users import ServiceUser, UserTable
 
 __all__ = ["AccessControl", "CheckedRequest", "RefusedRequestError", "Signatures", "execution_utc_us"]
@@ -61,8 +61,6 @@ _REACHABLE: Final = frozenset(
 )
 WAITS_AT_DSP: Final = (FutureDating.DSP, FutureDating.DSP_AND_DEVICE)
 """Future dating for which the head end waits; of a request that waits in the device it knows nothing."""
-
-_CANCELLED_UTC_US: Final = from_datetime(datetime(3000, 12, 31, tzinfo=UTC))
 
 
 class RefusedRequestError(EmulatorError):
@@ -261,4 +259,4 @@ def is_cancellation(checked: CheckedRequest) -> bool:
     """Whether it withdraws future-dated requests that wait here: its execution date is 3000-12-31."""
     if checked.variant.future_dated not in WAITS_AT_DSP:
         return False
-    return execution_utc_us(checked.request) == _CANCELLED_UTC_US
+    return execution_utc_us(checked.request) == CANCELLED_UTC_US

@@ -11,8 +11,6 @@ and the figures of throttling.
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -23,6 +21,7 @@ from smets1.eui64 import Eui64, format_eui64
 from smets1.firmware.civil import from_zigbee_s
 from smets1.firmware.wan.messages import WanEvent
 from smets1.firmware.zcl.clusters.events import EVENTS
+from smets1.headend.certificates import certificate_hash
 from smets1.headend.duis.codes import DccAlertCode, DeviceType, UserRole
 from smets1.headend.duis.request import RequestId, XmlNode
 from smets1.headend.duis.response import DeviceTime, ResponseBuilder, node
@@ -32,7 +31,7 @@ from smets1.headend.srv.steps import RefusedByDeviceError
 from smets1.headend.store import Store, StoredResponse
 from smets1.headend.users import ServiceUser, UserTable
 
-__all__ = ["DEVICE_ALERTS", "THROTTLE_AFTER", "AlertDesk"]
+__all__ = ["DEVICE_ALERTS", "FUTURE_DATED_EXECUTED", "THROTTLE_AFTER", "AlertDesk"]
 
 _log = logging.getLogger(__name__)
 
@@ -88,6 +87,7 @@ DEVICE_ALERTS: Final = {
     0x8F72: "Firmware verified",
     0x8F83: "Disablement suspended",
 }
+FUTURE_DATED_EXECUTED: Final = 0x8F66
 _FOR_NETWORK_TOO: Final = frozenset({0x8F1D, 0x8F35, 0x8F36})
 
 
@@ -156,7 +156,10 @@ class AlertDesk:
         if user is None:
             return
         placed = [
-            node("Certificates", [node("CertificateType", kind), node("CertificateHash", _sha1(der))])
+            node(
+                "Certificates",
+                [node("CertificateType", kind), node("CertificateHash", certificate_hash(der))],
+            )
             for kind, der in certificates
         ]
         named = [node("DeviceID", format_eui64(device)), node("RemotePartyRole", role), *placed]
@@ -258,6 +261,12 @@ class AlertDesk:
                 self._device_alert(device, values["event_id"], utc_us, now_utc_us)
         self._store.flush()
 
+    def report(self, eui64: Eui64, code: int, *, now_utc_us: int) -> None:
+        """An alert of a device of which the S1SP knows, since it did in its place what it is about."""
+        device = self._inventory.find(eui64)
+        if device is not None:
+            self._device_alert(device, code, now_utc_us, now_utc_us)
+
     def _device_alert(self, device: InventoryDevice, code: int, utc_us: int, now_utc_us: int) -> None:
         is_held, throttled = self._throttle(device.eui64, code, now_utc_us)
         if is_held:
@@ -302,8 +311,3 @@ def _mismatch(user: ServiceUser, code: DccAlertCode) -> XmlNode:
     )
     assert content is not None
     return content
-
-
-def _sha1(der: bytes) -> str:
-    """The schema wants SHA-1: it names a certificate, and secures nothing."""
-    return base64.b64encode(hashlib.sha1(der, usedforsecurity=False).digest()).decode()

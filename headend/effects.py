@@ -1,4 +1,4 @@
-"""What a successful service changes in the head end's own books: statuses, homes, alerts."""
+"""What a successful service changes in the head end's own books: statuses, homes, credentials, alerts."""
 
 from __future__ import annotations
 
@@ -6,9 +6,13 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
 
-from smets1.headend.alerts import AlertDesk
+from smets1.eui64 import Eui64
+from smets1.headend.alerts import FUTURE_DATED_EXECUTED, AlertDesk
+from smets1.headend.certificates import CertificateUse
+from smets1.headend.credentials import CredentialBook, Credentials, PartyRole
 from smets1.headend.duis.codes import DeviceStatus, DeviceType
-from smets1.headend.inventory import Inventory
+from smets1.headend.inventory import Inventory, InventoryDevice
+from smets1.headend.srv.credentials import due_utc_us, new_credentials
 from smets1.headend.srv.steps import Task
 
 __all__ = ["Effects"]
@@ -17,9 +21,19 @@ __all__ = ["Effects"]
 class Effects:
     """`apply` is called in the transaction that writes the response."""
 
-    def __init__(self, inventory: Inventory, alerts: AlertDesk) -> None:
+    def __init__(
+        self,
+        inventory: Inventory,
+        alerts: AlertDesk,
+        credentials: CredentialBook,
+        *,
+        find_certificate: Callable[[Eui64], bytes | None],
+    ) -> None:
+        """`find_certificate(user)`: the DER of a user's digital signing certificate, where one is known."""
         self._inventory = inventory
         self._alerts = alerts
+        self._credentials = credentials
+        self._find_certificate = find_certificate
 
     def apply(self, task: Task, *, now_utc_us: int) -> None:
         effect = _EFFECTS.get(task.srv)
@@ -32,6 +46,50 @@ class Effects:
         device = replace(device, status=DeviceStatus.COMMISSIONED, commissioned_utc_us=now_utc_us)
         self._inventory.put(device)
         self._alerts.commissioned(device, now_utc_us=now_utc_us)
+        self._place_first(device, now_utc_us)
+
+    def _place_first(self, device: InventoryDevice, now_utc_us: int) -> None:
+        """A meter that is commissioned gets the credentials of its supplier and network operator (N42)."""
+        parties = (
+            (PartyRole.SUPPLIER, self._alerts.suppliers(device)),
+            (PartyRole.NETWORK_OPERATOR, self._alerts.networks(device)),
+        )
+        for role, users in parties:
+            if self._credentials.find(device.eui64, role) is not None:
+                continue
+            known = ((user.eui64, self._find_certificate(user.eui64)) for user in users)
+            for owner, der in known:
+                if der is not None:
+                    certificates = ((CertificateUse.DIGITAL_SIGNING, der),)
+                    first = Credentials(role=role, owner=owner, certificates=certificates)
+                    self._placed(device.eui64, self._credentials.place(device.eui64, first), now_utc_us)
+                    break
+
+    def _credentials_changed(self, task: Task, now_utc_us: int) -> None:
+        """6.15.1, 6.21, 6.23: at once, or when the date has come."""
+        device = task.device.eui64
+        if task.is_cancellation:
+            self._credentials.cancel(device, PartyRole(task.body.value("RemotePartyRole") or ""))
+            return
+        new, when_us = new_credentials(task), due_utc_us(task)
+        if when_us is not None:
+            self._credentials.place_at(device, new, when_us)
+        else:
+            self._placed(device, self._credentials.place(device, new), now_utc_us)
+
+    def credentials_due(self, device: Eui64, held: Credentials, *, now_utc_us: int) -> None:
+        """A change that waited for its date has been made."""
+        self._alerts.report(device, FUTURE_DATED_EXECUTED, now_utc_us=now_utc_us)
+        self._placed(device, held, now_utc_us)
+
+    def _placed(self, device: Eui64, held: Credentials, now_utc_us: int) -> None:
+        self._alerts.credentials_updated(
+            device,
+            owner=held.owner,
+            role=held.role,
+            certificates=[(use.value, der) for use, der in held.certificates],
+            now_utc_us=now_utc_us,
+        )
 
     def _log_updated(self, task: Task, now_utc_us: int) -> None:
         """8.11: who was added belongs to this home and may join; who was removed is decommissioned."""
@@ -58,6 +116,9 @@ class Effects:
 
 _NOT_ADMITTED: Final = (DeviceStatus.PENDING, DeviceStatus.DECOMMISSIONED, DeviceStatus.WITHDRAWN)
 _EFFECTS: Final[dict[str, Callable[[Effects, Task, int], None]]] = {
+    "6.15.1": Effects._credentials_changed,
+    "6.21": Effects._credentials_changed,
+    "6.23": Effects._credentials_changed,
     "8.1.1": Effects._commissioned,
     "8.7.1": Effects._joined,
     "8.7.2": Effects._joined,

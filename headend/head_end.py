@@ -15,6 +15,7 @@ import logging
 from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final, Literal
 
 from smets1.errors import InputError, LostError
@@ -32,6 +33,7 @@ from smets1.headend.access import (
     is_cancellation,
 )
 from smets1.headend.alerts import AlertDesk
+from smets1.headend.credentials import CredentialBook, Credentials
 from smets1.headend.dco import Dco
 from smets1.headend.duis.codes import CommandVariant, ResponseCode, ServicePath, UserRole
 from smets1.headend.duis.request import DuisRequest, RequestId, XmlNode, parse_request
@@ -127,7 +129,13 @@ class HeadEnd:
             lifetime_us=self.settings.lifetime_us,
             submit=self._start_scheduled,
         )
-        self._effects = Effects(self.inventory, self.alerts)
+        self.credentials = CredentialBook(store, civil, on_due=self._on_credentials_due)
+        self._effects = Effects(
+            self.inventory,
+            self.alerts,
+            self.credentials,
+            find_certificate=lambda user: None if verifier is None else verifier.certificate_of(user),
+        )
         self._desk = NonDeviceDesk(
             users=self.users, inventory=self.inventory, schedules=self._schedules, alerts=self.alerts
         )
@@ -146,10 +154,12 @@ class HeadEnd:
             else:
                 self._resume(stored)
         self._schedules.start()
+        self.credentials.start()
 
     async def close(self) -> None:
         """Stop; what is unfinished goes on at the next start."""
         self._schedules.stop()
+        self.credentials.stop()
         tasks = list(self._tasks)
         for task in tasks:
             task.cancel()
@@ -330,6 +340,8 @@ class HeadEnd:
             counter=checked.request.request_id.counter,
             accepted_utc_us=stored.accepted_utc_us,
             other=self._other_device(checked.request.body),
+            role=checked.role,
+            credentials=partial(self.credentials.find, checked.device.eui64),
         )
         execution = Execution(
             key=stored.key,
@@ -473,6 +485,11 @@ class HeadEnd:
     ) -> list[StoredResponse]:
         """Final responses and alerts, oldest first, with numbers above `after`."""
         return self.store.responses(user=user, after=after, limit=limit)
+
+    def _on_credentials_due(self, device: Eui64, held: Credentials) -> None:
+        """Inside the transaction that makes the change; users hear of it when that is durable."""
+        self._effects.credentials_due(device, held, now_utc_us=self._civil.utc_us())
+        asyncio.get_running_loop().call_soon(self.alerts.announce)
 
     # --- tokens and SUA keys ---
 

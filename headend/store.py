@@ -88,6 +88,14 @@ _TRANSFORMED: Final = sa.Table(
     sa.Column("key", sa.String(96), primary_key=True),
     sa.Column("digest", sa.LargeBinary, nullable=False),
 )
+# What a part of the head end keeps under names of its own: certificates, firmware images.
+_RECORDS: Final = sa.Table(
+    "record",
+    _METADATA,
+    sa.Column("kind", sa.String(16), primary_key=True),
+    sa.Column("name", sa.String(96), primary_key=True),
+    sa.Column("octets", sa.LargeBinary, nullable=False),
+)
 _COUNTERS: Final = sa.Table(
     "counter",
     _METADATA,
@@ -426,6 +434,32 @@ class Store:
             ).scalar()
         return None if digest is None else bytes(digest)
 
+    # --- records of other parts ---
+
+    def put_record(self, kind: str, name: str, octets: bytes) -> None:
+        """Add or replace; durable only after `committed()`. `kind` 16, `name` 96 characters at most."""
+        with self._writing() as connection:
+            connection.execute(_RECORDS.delete().where(*_is_record(kind, name)))
+            connection.execute(_RECORDS.insert(), {"kind": kind, "name": name, "octets": octets})
+
+    def delete_record(self, kind: str, name: str) -> None:
+        """Durable only after `committed()`."""
+        with self._writing() as connection:
+            connection.execute(_RECORDS.delete().where(*_is_record(kind, name)))
+
+    def record(self, kind: str, name: str) -> bytes | None:
+        with self._reading() as connection:
+            query = sa.select(_RECORDS.c.octets).where(*_is_record(kind, name))
+            octets = connection.execute(query).scalar()
+        return None if octets is None else bytes(octets)
+
+    def records(self, kind: str) -> dict[str, bytes]:
+        """By name, in the order of the names."""
+        query = _RECORDS.select().where(_RECORDS.c.kind == kind).order_by(_RECORDS.c.name)
+        with self._reading() as connection:
+            rows = connection.execute(query).mappings().all()
+        return {row["name"]: bytes(row["octets"]) for row in rows}
+
     # --- DSP schedules ---
 
     def put_schedule(self, schedule_id: int, owner: Eui64, record: dict[str, object]) -> None:
@@ -529,6 +563,10 @@ def _prepare_sqlite(connection: Any, _record: object) -> None:
 def _one_line(error: Exception) -> str:
     cause = getattr(error, "orig", None) or error
     return " ".join(str(cause).split())[:160]
+
+
+def _is_record(kind: str, name: str) -> tuple[sa.ColumnElement[bool], sa.ColumnElement[bool]]:
+    return _RECORDS.c.kind == kind, _RECORDS.c.name == name
 
 
 def _hex(eui64: Eui64) -> str:

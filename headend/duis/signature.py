@@ -14,7 +14,7 @@ from typing import Final
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature as BadDigest
-from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from lxml import etree
@@ -117,6 +117,11 @@ class Verifier:
 
     def __init__(self, store: CertificateStore) -> None:
         self._store = store
+
+    def certificate_of(self, eui64: Eui64) -> bytes | None:
+        """DER of a party's newest certificate here; None: it has none."""
+        known = self._store.of(eui64)
+        return known[-1].certificate.public_bytes(serialization.Encoding.DER) if known else None
 
     def verify(self, octets: bytes, *, now_utc_us: int) -> tuple[etree._Element, Credential]:
         """Octets from outside -> the root that was signed, and by whom.

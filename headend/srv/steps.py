@@ -9,17 +9,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from datetime import UTC, datetime
+from typing import Final, TypeAlias
 
-from smets1.errors import EmulatorError
+from smets1.errors import EmulatorError, InputError
 from smets1.eui64 import Eui64
-from smets1.firmware.civil import zigbee_s
-from smets1.headend.duis.codes import DeviceType
+from smets1.firmware.civil import from_datetime, parse_utc, zigbee_s
+from smets1.headend.credentials import Credentials, PartyRole
+from smets1.headend.duis.codes import DeviceType, UserRole
 from smets1.headend.duis.request import XmlNode
 from smets1.headend.duis.response import DebugEntry, DeviceTime, node
 from smets1.headend.inventory import InventoryDevice
 
 __all__ = [
+    "CANCELLED_UTC_US",
     "Answer",
     "Outcome",
     "Plan",
@@ -29,6 +32,9 @@ __all__ = [
     "Task",
     "succeed",
 ]
+
+CANCELLED_UTC_US: Final = from_datetime(datetime(3000, 12, 31, tzinfo=UTC))
+"""As execution date: withdraw what waits."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +83,9 @@ class Task:
     counter: int
     accepted_utc_us: int
     other: InventoryDevice | None = None  # the second device that the body names, where it is known
+    role: UserRole | None = None  # in which the user asks
+    # What the S1SP holds for the target, at the moment of asking.
+    credentials: Callable[[PartyRole], Credentials | None] = field(default=lambda _: None, repr=False)
 
     @property
     def is_gas(self) -> bool:
@@ -95,6 +104,15 @@ class Task:
     @property
     def accepted_zigbee_s(self) -> int:
         return zigbee_s(self.accepted_utc_us)
+
+    @property
+    def is_cancellation(self) -> bool:
+        """Whether it withdraws what the user has sent for a later date: the execution date is 3000-12-31."""
+        text = self.body.value("ExecutionDateTime")
+        try:
+            return text is not None and parse_utc(text) == CANCELLED_UTC_US
+        except InputError:
+            return False
 
     def first(self, device_type: DeviceType) -> InventoryDevice | None:
         return next((device for device in self.home if device.device_type is device_type), None)

@@ -153,13 +153,13 @@ async def test_commissioning(rig: Rig, schema: Any) -> None:
     device = rig.head_end.inventory.find(ESME)
     assert device is not None
     assert device.status is DeviceStatus.COMMISSIONED
-    assert alerts(rig) == [("N55", "01-00"), ("N16", "02-00")]
+    assert alerts(rig) == [("N55", "01-00"), ("N16", "02-00"), ("N42", "01-00"), ("N42", "02-00")]
     for heard in rig.head_end.responses():
         schema(etree.fromstring(heard.xml))
     bad = await rig.ask(request_xml("8.1.1", body.replace("2024-03-01T12:00:00Z", "noon"), counter=2))
     schema(bad)
     assert not is_done(bad)
-    assert len(alerts(rig)) == 2
+    assert len(alerts(rig)) == 4
 
 
 UPDATES = [
