@@ -1,5 +1,5 @@
 # Aliases; the two commands themselves are ./tools/demo and ./tools/test.
-.PHONY: help demo test check fix slow bench coverage clean
+.PHONY: help demo test check fix slow golden bench coverage clean
 BIN = .venv/bin
 
 help:
@@ -23,6 +23,10 @@ fix: .venv/.smets1-test ## repair what a tool can
 
 slow: .venv/.smets1-test ## fuzzing and long runs only
 	$(BIN)/pytest -q -n auto -m slow
+
+golden: .venv/.smets1-test ## write the golden texts of the faces anew, and show what changed
+	SMETS1_WRITE_GOLDEN=1 $(BIN)/pytest -q tests/devices/test_faces.py
+	git diff --stat tests/vectors/faces
 
 bench: .venv/.smets1-test ## every benchmark, printing its ratios
 	for script in tests/benchmarks/bench_*.py; do $(BIN)/python $$script || exit 1; done

@@ -47,8 +47,8 @@ def cad_messages(
 
 
 def _meter(readings: FuelReadings, *, is_gas: bool, mpxn: str, supplier: str) -> dict[str, Any]:
-    view = readings.view(is_gas=is_gas)
     assert readings.heard_utc_us is not None, "asked for only where something was heard"
+    view = readings.view(is_gas=is_gas, utc_us=readings.heard_utc_us)
     heard_us = readings.heard_utc_us // 1_000_000 * 1_000_000
     body: dict[str, Any] = {
         "timestamp": format_utc(heard_us),

@@ -10,10 +10,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from smets1.devices.days import SECOND_US
+from smets1.devices.days import SECOND_US, date_of_day
+from smets1.devices.display_history import UseHistory
 from smets1.devices.screens import FuelView, HomeView, display_pages
 from smets1.devices.supply import SupplyState
 from smets1.firmware.civil import local_uk
+from smets1.firmware.nvm import MemoryNvm, Nvm
 from smets1.firmware.zcl.clusters.prepayment import CreditStatus
 
 __all__ = [
@@ -56,6 +58,7 @@ ACCOUNT_ATTRIBUTES: Final = (
 SILENT_US: Final = 180 * SECOND_US
 """Silence that a display puts up with where it hears a report every half minute."""
 
+_DAYS_SHOWN: Final = 7
 _PREPAYMENT_MODE: Final = 1 << 1
 
 
@@ -63,6 +66,7 @@ _PREPAYMENT_MODE: Final = 1 << 1
 class FuelReadings:
     """Attribute values of one meter, by name, and when they came."""
 
+    history: UseHistory
     values: dict[str, Any] = field(default_factory=dict)
     heard_utc_us: int | None = None
     price_mp_per_kwh: int | None = None
@@ -70,8 +74,12 @@ class FuelReadings:
     def take(self, values: Mapping[str, Any], *, utc_us: int) -> None:
         self.values.update(values)
         self.heard_utc_us = utc_us
+        register = values.get("current_summation_delivered")
+        if register is not None:
+            self.history.note(int(register), utc_us=utc_us)
 
-    def view(self, *, is_gas: bool) -> FuelView:
+    def view(self, *, is_gas: bool, utc_us: int) -> FuelView:
+        """As the glass shows it at `utc_us`."""
         get = self.values.get
         status = CreditStatus(get("credit_status") or 0)
         supply = get("supply_status")
@@ -97,19 +105,33 @@ class FuelReadings:
             week_mp=get("current_week_cost_consumption_delivered"),
             month_mp=get("current_month_cost_consumption_delivered"),
             register=get("current_summation_delivered"),
+            history=self._last_days(utc_us),
         )
+
+    def _last_days(self, utc_us: int) -> tuple[tuple[str, int | None], ...]:
+        if self.heard_utc_us is None:
+            return ()
+        days = self.history.last_days(_DAYS_SHOWN, utc_us=utc_us)
+        dates = [(date_of_day(day), use) for day, use in days if use is not None]
+        return tuple((f"{date:%a} {date.day} {date:%b}", use) for date, use in dates)
 
 
 class DisplayModel:
     """The memory of one display."""
 
-    def __init__(self, *, is_ppmid: bool, has_gas: bool, silent_us: int = SILENT_US) -> None:
-        """`silent_us`: not heard from the electricity meter for this long, the display says so."""
+    def __init__(
+        self, *, is_ppmid: bool, has_gas: bool, silent_us: int = SILENT_US, nvm: Nvm | None = None
+    ) -> None:
+        """`silent_us`: not heard from the electricity meter for this long, the display says so.
+
+        `nvm`: where the history of consumption is kept; None: forgotten at the end.
+        """
+        memory = MemoryNvm() if nvm is None else nvm
         self.silent_us = silent_us
         self.is_ppmid = is_ppmid
         self.has_gas = has_gas
-        self.electricity = FuelReadings()
-        self.gas = FuelReadings()
+        self.electricity = FuelReadings(UseHistory("electricity", memory))
+        self.gas = FuelReadings(UseHistory("gas", memory))
         self.messages: list[str] = []  # latest first
 
     def add_message(self, text: str) -> None:
@@ -124,8 +146,8 @@ class DisplayModel:
             time_text=f"{local:%a} {local.day} {local:%b %H:%M}" if heard is not None else "",
             is_connected=is_connected,
             is_ppmid=self.is_ppmid,
-            electricity=self.electricity.view(is_gas=False),
-            gas=self.gas.view(is_gas=True) if self.has_gas else None,
+            electricity=self.electricity.view(is_gas=False, utc_us=utc_us),
+            gas=self.gas.view(is_gas=True, utc_us=utc_us) if self.has_gas else None,
             messages=tuple(self.messages),
         )
 

@@ -7,6 +7,7 @@ gas are read, the gas meter's from its mirror in the hub. A meter that falls sil
 from __future__ import annotations
 
 import asyncio
+import re
 from typing import Any, Final
 
 from smets1.devices.days import SECOND_US
@@ -17,7 +18,8 @@ from smets1.devices.display import (
     SILENT_US,
     DisplayModel,
 )
-from smets1.errors import NoAnswerError
+from smets1.devices.display_panel import DISPLAY_KEYS, DisplayPanel, Request
+from smets1.errors import InputError, NoAnswerError, RefusedError
 from smets1.eui64 import Eui64
 from smets1.firmware.civil import from_zigbee_s
 from smets1.firmware.device import ENDPOINT, TROUBLE, Board, Device, Factory
@@ -25,7 +27,7 @@ from smets1.firmware.zcl.fields import Values
 from smets1.firmware.zcl.server import CommandContext
 from smets1.hardware.radio import COORDINATOR
 
-__all__ = ["MIRROR_ENDPOINT", "DisplayDevice"]
+__all__ = ["MIRROR_ENDPOINT", "DisplayDevice", "split_keys"]
 
 MIRROR_ENDPOINT: Final = 2
 _GAS_EVERY_US: Final = 300 * SECOND_US
@@ -49,6 +51,18 @@ _LIVE_ACCOUNT: Final = (
 )
 
 
+_KEYS: Final = re.compile("|".join(DISPLAY_KEYS))
+
+
+def split_keys(text: str) -> list[str]:
+    """ "> ok 12" -> [">", "OK", "1", "2"]. Raises InputError, one line."""
+    wanted = text.upper().replace("-", " ")
+    rest = _KEYS.sub("", wanted).split()
+    if rest:
+        raise InputError(f"there is no key {rest[0]!r}: the keys are {' '.join(DISPLAY_KEYS)}")
+    return _KEYS.findall(wanted)
+
+
 class DisplayDevice(Device):
     """What IHD and PPMID have in common."""
 
@@ -65,7 +79,8 @@ class DisplayDevice(Device):
         """`esme`: the electricity meter to follow; `has_gas`: whether to read the mirror."""
         super().__init__(factory, board)
         silent_us = max(SILENT_US, _SILENT_REPORTS * report_interval_us)
-        self.model = DisplayModel(is_ppmid=is_ppmid, has_gas=has_gas, silent_us=silent_us)
+        self.model = DisplayModel(is_ppmid=is_ppmid, has_gas=has_gas, silent_us=silent_us, nvm=self.nvm)
+        self.panel = DisplayPanel(lambda: self.model.view(utc_us=self.civil.utc_us()))
         self._doubts_key = False  # the meter may lack its half of our partner key
         self._esme = esme
         self._has_gas = has_gas
@@ -80,6 +95,37 @@ class DisplayDevice(Device):
     def screen(self) -> dict[str, list[str]]:
         """Page name -> lines, as the glass shows them now."""
         return self.model.pages(utc_us=self.civil.utc_us())
+
+    # --- a person at the display --------------------------------------------------------------------
+
+    def press(self, keys: str) -> None:
+        """Press `<`, `>`, `OK`, `BACK`, `0` to `9`, one after the other; blanks and hyphens are passed over.
+
+        What the meters are asked for goes out at once; the glass says what came of it. Raises InputError for
+        any other key, before any is pressed.
+        """
+        for key in split_keys(keys):
+            request = self.panel.press(key, utc_us=self.civil.utc_us())
+            if request is not None:
+                self.spawn(self._fulfil(request))
+
+    @property
+    def shown(self) -> list[str]:
+        """What the person at the display sees now."""
+        return self.panel.lines(utc_us=self.civil.utc_us())
+
+    async def _fulfil(self, request: Request) -> None:
+        try:
+            lines = await self.ask_meter(request)
+        except TROUBLE as error:
+            self.log.info("%s: %s", request.act.value, error)
+            refused = isinstance(error, RefusedError)
+            lines = ["Refused by the meter" if refused else "No answer from the meter"]
+        self.panel.answer(*lines, utc_us=self.civil.utc_us())
+
+    async def ask_meter(self, request: Request) -> list[str]:
+        """Carry out what a person asked for; what to show. Raises RefusedError, NoAnswerError."""
+        raise NotImplementedError
 
     # --- what it does -------------------------------------------------------------------------------
 

@@ -35,8 +35,11 @@ class Esme(MeterDevice):
         desk: TopUpDesk,
         sua_key: bytes,
         ribbon: WireEnd,
+        engineering_pin: str = "",
     ) -> None:
-        super().__init__(factory, board, meter=meter, desk=desk, sua_key=sua_key)
+        super().__init__(
+            factory, board, meter=meter, desk=desk, sua_key=sua_key, engineering_pin=engineering_pin
+        )
         self.tunnels = TunnelClient(self.app, on_data=lambda _tunnel_id, _data: None)
         self._ribbon = ribbon
         ribbon.handler = self._on_ribbon

@@ -17,7 +17,7 @@ from smets1.devices.display import ACCOUNT_ATTRIBUTES
 from smets1.devices.meter import GasMeterCore
 from smets1.devices.meter_device import MeterDevice
 from smets1.devices.supply import SupplyState
-from smets1.devices.tokens import TopUpDesk
+from smets1.devices.tokens import TopUpDesk, TopUpResult
 from smets1.errors import DecodeError, NoAnswerError, RefusedError
 from smets1.firmware.device import ENDPOINT, TROUBLE, Board, Factory
 from smets1.firmware.zcl.clusters.metering import METERING, NotificationFlags, NotificationScheme
@@ -80,8 +80,11 @@ class Gsme(MeterDevice):
         desk: TopUpDesk,
         sua_key: bytes,
         wake_us: int = WAKE_US,
+        engineering_pin: str = "",
     ) -> None:
-        super().__init__(factory, board, meter=meter, desk=desk, sua_key=sua_key)
+        super().__init__(
+            factory, board, meter=meter, desk=desk, sua_key=sua_key, engineering_pin=engineering_pin
+        )
         self._wake_us = wake_us
         self._flags = 0
         self._flags_came = asyncio.Event()
@@ -92,6 +95,7 @@ class Gsme(MeterDevice):
         self.clusters.metering.handle("mirror_report_attribute_response", self._on_mirror_response)
         self.clusters.metering.handle("mirror_removed", self._on_mirror_removed)
         self._report_due = asyncio.Event()
+        self._told = self._what_matters()  # as of the last report to the mirror
 
     async def _get_keyed(self) -> bool:
         """Awake while a key is established: the other side waits seconds, not half hours."""
@@ -188,6 +192,7 @@ class Gsme(MeterDevice):
             return
         self.save()
         self.nvm.commit()
+        self._told = self._what_matters()
         self._flags_came.clear()
         price = self.clusters.current_price()
         self.app.command(COORDINATOR, endpoint, "price", "publish_price", sender=Side.SERVER, **price)
@@ -243,13 +248,18 @@ class Gsme(MeterDevice):
 
     def press_to_confirm(self) -> bool:
         """Keys A then B at the meter: opens an armed valve. False where it is not armed."""
-        now_us = self.civil.utc_us()
-        self.meter.press_a(utc_us=now_us)
-        self.meter.press_b(utc_us=now_us)
-        self._on_change()
-        self.nvm.commit()
-        self._report_due.set()
+        self.press("AB")
         return self.meter.supply.state is SupplyState.ON
+
+    def _on_keys(self, results: list[TopUpResult]) -> None:
+        """A press that has changed what the mirror tells the home wakes the radio as well."""
+        super()._on_keys(results)
+        if self._told != self._what_matters():
+            self._report_due.set()
+
+    def _what_matters(self) -> tuple[object, ...]:
+        account, supply = self.meter.account, self.meter.supply
+        return supply.state, account.status, self.desk.accepted_count
 
 
 def _is_command(octets: bytes) -> bool:

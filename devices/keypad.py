@@ -16,7 +16,7 @@ from enum import IntEnum, unique
 from typing import Final
 
 from smets1.devices.days import MINUTE_US, SECOND_US
-from smets1.devices.screens import format_money
+from smets1.devices.screens import LCD_WIDTH, format_money
 from smets1.devices.state import StateReader, pack_state
 from smets1.devices.tokens import REFUSALS, Refusal, TopUpResult
 
@@ -139,7 +139,7 @@ class KeypadEntry:
         """What the LCD shows of this; None: nothing, the page of the last key stands."""
         if self.state is KeypadState.VEND_MODE:
             groups = [self.digits[start : start + 5] for start in range(0, len(self.digits), 5)]
-            return ["Vend Mode", "-".join(groups[-3:])]
+            return ["Vend Mode", "-".join(groups)[-LCD_WIDTH:]]
         if self.state is KeypadState.JUDGING:
             return ["Vend Mode", "Wait"]
         return next((list(screen.lines) for screen in self._screens if utc_us < screen.until_us), None)

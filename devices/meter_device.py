@@ -12,14 +12,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import Final
+from typing import Final, cast
 
 from smets1.devices.account import Account
 from smets1.devices.authorisation import CRITICAL, AuthorisationCore, KeyConfirmation
 from smets1.devices.event_log import AlertCode, LogEntry
 from smets1.devices.meter import MeterCore
 from smets1.devices.meter_clusters import MeterClusters
-from smets1.devices.tokens import TopUpDesk
+from smets1.devices.meter_face import MeterFace
+from smets1.devices.panel import Identity
+from smets1.devices.tokens import TopUpDesk, TopUpResult
 from smets1.errors import DecodeError, RefusedError, SecurityError
 from smets1.firmware.device import ENDPOINT, TROUBLE, Board, Device, Factory
 from smets1.firmware.zcl.clusters.smets1 import CriticalStatus
@@ -41,6 +43,7 @@ _CRITICAL_COMMANDS: Final = frozenset(
 _CRITICAL_WRITES: Final = frozenset(
     row.cluster_id for row in CRITICAL if row.frame_type is FrameType.GLOBAL
 )  # fmt: skip
+_SITE_ID: Final = 0x0307
 _LOCAL_COMMANDS: Final = frozenset({"local_change_supply"})
 """What only a person in the home may ask for; from the head end it would enable supply without a SUA."""
 
@@ -49,9 +52,19 @@ class MeterDevice(Device):
     """An ESME or a GSME."""
 
     def __init__(
-        self, factory: Factory, board: Board, *, meter: MeterCore, desk: TopUpDesk, sua_key: bytes
+        self,
+        factory: Factory,
+        board: Board,
+        *,
+        meter: MeterCore,
+        desk: TopUpDesk,
+        sua_key: bytes,
+        engineering_pin: str = "",
     ) -> None:
-        """`sua_key`: the first SUA key (16 octets), used only where NVM holds none yet."""
+        """`sua_key`: the first SUA key (16 octets), used only where NVM holds none yet.
+
+        `engineering_pin`: digits that open the menu behind key 9; empty: there is no such menu.
+        """
         super().__init__(factory, board)
         self.meter = meter
         self.desk = desk
@@ -63,6 +76,17 @@ class MeterDevice(Device):
         self.clusters = MeterClusters(self.app.core, meter, desk, self.civil)
         self.clusters.on_change = self._on_change
         self.app.core.guard = self._guard
+        self._engineering_pin = engineering_pin
+        self.face = MeterFace(
+            meter,
+            desk,
+            identity=self._identity,
+            civil=self.civil,
+            scheduler=self.scheduler,
+            nvm=self.nvm,
+            commit=self._on_keys,
+        )
+        self.clusters.on_top_up = self.face.unlock
         self._timer: Timer | None = None
         self._is_closing = False
         self._push_wanted = asyncio.Event()
@@ -73,6 +97,40 @@ class MeterDevice(Device):
         """The prepayment account, brought to the present."""
         self.meter.advance(self.civil.utc_us())
         return self.meter.account
+
+    # --- a person at the meter ----------------------------------------------------------------------
+
+    def press(self, keys: str, *, is_held: bool = False) -> list[TopUpResult]:
+        """Press "0" to "9", "A", "B", one after the other; what came of codes that they submitted.
+
+        What they changed is committed when this returns. Raises InputError for any other key.
+        """
+        return self.face.press(keys, is_held=is_held)
+
+    @property
+    def screen(self) -> dict[str, list[str]]:
+        """What stands behind each of the keys 0 to 9 now: a title and its values."""
+        return self.face.pages()
+
+    @property
+    def shown(self) -> list[str]:
+        """What the person at the meter sees now, all lines of it."""
+        return self.face.lines()
+
+    def _identity(self) -> Identity:
+        site_id = self.clusters.metering.read(_SITE_ID)  # the MPAN or MPRN, once somebody has set it
+        return Identity(
+            mpxn="" if site_id is None else bytes(cast(bytes, site_id[1]) or b"").decode("ascii", "replace"),
+            firmware=f"{self.images.version:08X}",
+            is_commissioned=self.port.network is not None,
+            engineering_pin=self._engineering_pin,
+        )
+
+    def _on_keys(self, results: list[TopUpResult]) -> None:
+        self.clusters.metering.touch("supply_status", "instantaneous_demand")
+        self.clusters.prepayment.touch("credit_remaining", "credit_status")
+        self._on_change()
+        self.nvm.commit()
 
     # --- life -------------------------------------------------------------------------------------
 
@@ -97,6 +155,7 @@ class MeterDevice(Device):
 
     def _stop_timer(self) -> None:
         self._is_closing = True
+        self.face.close()
         if self._timer is not None:
             self._timer.cancel()
 
@@ -128,6 +187,7 @@ class MeterDevice(Device):
 
     def on_clock_set(self) -> None:
         self._on_timer()
+        self.face.arm()
 
     def _take_events(self) -> None:
         events = self.meter.take_events()

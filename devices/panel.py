@@ -82,7 +82,7 @@ def meter_view(meter: MeterCore, desk: TopUpDesk, identity: Identity) -> MeterVi
         time_text=f"{local:%H:%M:%S}",
         firmware=identity.firmware,
         mpxn=identity.mpxn,
-        last_top_ups=tuple((v.amount_mp, f"{local_uk(v.utc_us):%d %b %H:%M}") for v in vends),
+        last_top_ups=tuple((v.amount_mp, f"{local_uk(v.utc_us):%d %b %H:%M}", v.digits) for v in vends),
         accepted=desk.accepted_count,
         rejected=desk.refused_count,
     )
@@ -155,7 +155,12 @@ class Panel:
     # --- time ------------------------------------------------------------------------------------
 
     def next_timer_us(self) -> int | None:
-        times = [self.keypad.next_timer_us(), self._menu.idle_us + MENU_IDLE_US if self._menu else None]
+        confirm_until_us = self.meter.supply.confirm_until_us
+        times = [
+            self.keypad.next_timer_us(),
+            self._menu.idle_us + MENU_IDLE_US if self._menu else None,
+            None if confirm_until_us is None else confirm_until_us + 1,  # B still counts at that instant
+        ]
         return min((at for at in times if at is not None), default=None)
 
     def on_timer(self, *, utc_us: int) -> list[TopUpResult]:
@@ -177,7 +182,7 @@ class Panel:
             return typed
         if self.meter.supply.confirm_until_us is not None:
             return ["READY", "PRESS B"]
-        return meter_page(self._view(), self._page_now(utc_us))
+        return meter_page(self.view(), self._page_now(utc_us))
 
     def lcd(self, *, utc_us: int) -> str:
         """The one line on the glass at this instant."""
@@ -189,12 +194,13 @@ class Panel:
             return lines[1 + max(0, since_us) // VALUE_US % (len(lines) - 1)]
         return lines[0] if since_us < TITLE_US else lines[1 + (since_us - TITLE_US) // VALUE_US]
 
-    def _view(self) -> MeterView:
+    def view(self) -> MeterView:
+        """The meter as any of its pages would show it now."""
         return meter_view(self.meter, self.desk, self.identity)
 
     def _page_now(self, utc_us: int) -> int:
         """The page chosen, until all of it was shown; then the status page."""
-        values = len(meter_page(self._view(), self._page)) - 1
+        values = len(meter_page(self.view(), self._page)) - 1
         is_over = utc_us >= self._page_us + TITLE_US + values * VALUE_US
         return 0 if is_over else self._page
 

@@ -10,10 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 from smets1.devices.days import SECOND_US
 from smets1.devices.display_device import MIRROR_ENDPOINT, DisplayDevice
+from smets1.devices.display_panel import Act, Fuel, Request
+from smets1.devices.screens import format_money
 from smets1.devices.supply import SupplyState
 from smets1.errors import MisuseError, NoAnswerError
 from smets1.eui64 import Eui64
@@ -23,7 +25,6 @@ from smets1.hardware.radio import COORDINATOR
 
 __all__ = ["Fuel", "Ppmid", "TopUpAnswer"]
 
-Fuel = Literal["electricity", "gas"]
 _GAS_TIMEOUT_US: Final = 2400 * SECOND_US  # the meter wakes every half hour
 _ELECTRICITY_TIMEOUT_US: Final = 15 * SECOND_US
 _ACCEPTED: Final = frozenset(
@@ -34,6 +35,14 @@ _ACCEPTED: Final = frozenset(
         ResultType.ACCEPTED_SUPPLY_ARMED,
     }
 )
+
+_REFUSED: Final = {
+    ResultType.REJECTED_INVALID_TOP_UP: "Invalid code",
+    ResultType.REJECTED_DUPLICATE_TOP_UP: "Used before",
+    ResultType.REJECTED_MAX_CREDIT_REACHED: "Account High",
+    ResultType.REJECTED_TOP_UP_VALUE_TOO_LARGE: "Account High",
+    ResultType.REJECTED_KEYPAD_LOCK: "Key Locked",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +80,29 @@ class Ppmid(DisplayDevice):
             is_ppmid=True,
             report_interval_us=report_interval_us,
         )
+
+    async def ask_meter(self, request: Request) -> list[str]:
+        if request.act is Act.EMERGENCY_CREDIT:
+            await self.activate_emergency_credit(request.fuel)
+            await self._look_again(request.fuel)
+            return ["Emergency credit activated"]
+        if request.act is Act.SUPPLY_ON:
+            await self.confirm_supply(request.fuel)
+            await self._look_again(request.fuel)
+            return ["Supply on"]
+        answer = await self.enter_utrn(request.digits, request.fuel)
+        if not answer.is_accepted:
+            return ["Not accepted", _REFUSED.get(answer.result, answer.result.name.capitalize())]
+        return [
+            "Accepted",
+            f"Added {format_money(answer.amount_mp)}",
+            f"Balance {format_money(answer.balance_mp)}",
+        ]
+
+    async def _look_again(self, fuel: Fuel) -> None:
+        """What the meter shows now; the mirror of the gas meter knows it with the next report only."""
+        if fuel == "electricity" and self._esme is not None:
+            await self._read_electricity(await self._meet(self._esme))
 
     async def enter_utrn(self, digits: str, fuel: Fuel = "electricity") -> TopUpAnswer:
         """Type a 20-digit token. Raises NoAnswerError where the meter does not answer."""

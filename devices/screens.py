@@ -18,6 +18,8 @@ from typing import Final
 from smets1.devices.supply import OffReason, SupplyState
 
 __all__ = [
+    "DISPLAY_WIDTH",
+    "LCD_WIDTH",
     "FuelView",
     "HomeView",
     "MeterView",
@@ -68,6 +70,7 @@ class FuelView:
     week_mp: int | None = None
     month_mp: int | None = None
     register: int | None = None  # Wh, or litres of gas
+    history: tuple[tuple[str, int | None], ...] = ()  # (day, as "Sun 2 Jun"; Wh or litres), latest first
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,7 +109,7 @@ class MeterView:
     time_text: str  # as "14:05:00"
     firmware: str = ""
     mpxn: str = ""
-    last_top_ups: tuple[tuple[int, str], ...] = ()  # (amount, time text), latest first
+    last_top_ups: tuple[tuple[int, str, str], ...] = ()  # (amount, time text, 20 digits), latest first
     accepted: int = 0
     rejected: int = 0
 
@@ -160,6 +163,7 @@ def display_pages(view: HomeView) -> dict[str, list[str]]:
             pages[f"{name} credit"] = _credit_page(view, name, fuel)
         pages[f"{name} use"] = _use_page(name, fuel)
         pages[f"{name} cost"] = _cost_page(name, fuel)
+        pages[f"{name} history"] = _history_page(name, fuel)
         pages[f"{name} meter"] = _meter_reading_page(name, fuel)
     pages["messages"] = _message_page(view)
     return pages
@@ -185,9 +189,9 @@ def _alarms(name: str, fuel: FuelView) -> list[str]:
     if fuel.supply is SupplyState.OFF:
         return [f"! {name}: Supply off!"]
     if fuel.supply is SupplyState.ARMED:
-        return [f"! {name}: Ready - press to turn on"]
+        return [f"! {name}: Ready to turn on"]
     if fuel.is_emergency_in_use:
-        return [f"! {name}: Emergency credit in use"]
+        return [f"! {name}: Emergency credit"]
     return [f"! {name}: Low credit"] if fuel.is_low else []
 
 
@@ -224,6 +228,12 @@ def _cost_per_hour(fuel: FuelView) -> str:
     if fuel.power_w is None or fuel.price_mp_per_kwh is None:
         return format_money(None)
     return format_money(fuel.power_w * fuel.price_mp_per_kwh // 1000)
+
+
+def _history_page(name: str, fuel: FuelView) -> list[str]:
+    """The days before today; gas as it was measured."""
+    lines = [_row(day, _reading(use, is_gas=fuel.is_gas)) for day, use in fuel.history]
+    return [f"{name.upper()} HISTORY", *(lines or ["Nothing yet"])]
 
 
 def _meter_reading_page(name: str, fuel: FuelView) -> list[str]:
@@ -343,6 +353,11 @@ def _identity_lines(view: MeterView) -> list[str]:
 
 def _diagnostic_lines(view: MeterView) -> list[str]:
     lines = ["CODES", f"ACCEPTED {view.accepted}", f"REJECTED {view.rejected}"]
-    for amount, when in view.last_top_ups:
-        lines += [format_money(amount), when]
+    for amount, when, digits in view.last_top_ups:
+        lines += [
+            format_money(amount),
+            when,
+            f"{digits[:5]}-{digits[5:10]}",
+            f"{digits[10:15]}-{digits[15:]}",
+        ]
     return lines

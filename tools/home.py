@@ -51,7 +51,7 @@ from smets1.tools.home_parts import DEVICE_TYPES, electricity_meter, factory, ga
 from smets1.tools.home_wan import HomeWan
 from smets1.tools.keys_file import KeyRing
 from smets1.tools.new_file import NewFile, require_writable
-from smets1.tools.trial_keys import sua_key
+from smets1.tools.trial_keys import engineering_pin, sua_key
 
 __all__ = ["Home", "HomeClock", "open_home"]
 
@@ -367,6 +367,7 @@ class Home:
             desk=top_up_desk(self.config, config),
             sua_key=sua_key(self.config.seed, config.eui64),
             ribbon=self.wire.meter,
+            engineering_pin=self.engineering_pin(config),
         )
 
     def _make_gsme(self, config: DeviceConfig) -> Gsme:
@@ -377,7 +378,12 @@ class Home:
             desk=top_up_desk(self.config, config),
             sua_key=sua_key(self.config.seed, config.eui64),
             wake_us=self.config.han.gas_wake_us,
+            engineering_pin=self.engineering_pin(config),
         )
+
+    def engineering_pin(self, config: DeviceConfig) -> str:
+        """What opens a meter's engineering menu; no consumer is to see it."""
+        return config.engineering_pin or engineering_pin(self.config.seed, config.eui64)
 
     def _display_options(self) -> dict[str, Any]:
         esme = self.config.device(Role.ESME)

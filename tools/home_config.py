@@ -127,6 +127,7 @@ class DeviceConfig:
     install_code: bytes = field(repr=False)  # with its CRC: 8, 10, 14 or 18 octets
     runs_here: bool = True  # False: a real device, or one that another process runs; the hub admits it
     clock_drift_ppm: int = 0  # how many parts in a million its crystal is too fast
+    engineering_pin: str = field(default="", repr=False)  # of a meter; empty: one made from the seed
     line: int = field(default=0, compare=False)
 
 

@@ -167,10 +167,23 @@ def _device(table: Table) -> DeviceConfig:
         install_code=_install_code(table, base.install_code),
         runs_here=table.boolean("runs_here", True),
         clock_drift_ppm=table.integer("clock_drift_ppm", 0, low=-1000, high=1000),
+        engineering_pin=_engineering_pin(table, role),
         line=table.line(),
     )
     table.done()
     return device
+
+
+def _engineering_pin(table: Table, role: Role) -> str:
+    if not table.has("engineering_pin"):
+        table.know("engineering_pin")
+        return ""
+    pin = table.text("engineering_pin")
+    if role not in (Role.ESME, Role.GSME):
+        table.refuse("engineering_pin", f"only meters have an engineering menu, and this is a {role.value}")
+    if not (4 <= len(pin) <= 8 and pin.isascii() and pin.isdecimal()):
+        table.refuse("engineering_pin", "engineering_pin must be 4 to 8 digits in quotes")
+    return pin
 
 
 def _parse_radio(text: str) -> RadioSpec:

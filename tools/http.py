@@ -3,7 +3,8 @@
     POST /api/v1/serviceS|T|D, GET /api/v1/responses    (headend/api.py)
     GET  /api/v1/home                                   devices, network, supply, registers
     GET  /api/v1/devices/EUI64                          one of them
-    GET  /api/v1/devices/EUI64/screen                   what its display shows
+    GET  /api/v1/devices/EUI64/screen                   what its display shows: all pages, what is seen now
+    POST /api/v1/devices/EUI64/keys                     press its keys: {"keys": "A 73946-14433-... B"}
 
 Bound to loopback unless told otherwise; on another address every request must bear the token
 (`Authorization: Bearer ...`), compared in constant time.
@@ -33,6 +34,7 @@ from smets1.tools.home_file import is_loopback
 __all__ = ["HttpServer", "require_free"]
 
 _HOME: Final = web.AppKey("home", Home)
+_LONGEST_KEYS: Final = 1000
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -63,6 +65,7 @@ class HttpServer:
         app.router.add_get("/api/v1/home", _get_home)
         app.router.add_get("/api/v1/devices/{eui64}", _get_device)
         app.router.add_get("/api/v1/devices/{eui64}/screen", _get_screen)
+        app.router.add_post("/api/v1/devices/{eui64}/keys", _post_keys)
         self._runner = web.AppRunner(app, access_log=None)
         await self._runner.setup()
         site = web.TCPSite(self._runner, self._host, self._port)
@@ -136,10 +139,48 @@ async def _get_device(request: web.Request) -> web.Response:
 
 
 async def _get_screen(request: web.Request) -> web.Response:
+    return web.json_response(_describe_screen(_device_with_face(request)))
+
+
+def _device_with_face(request: web.Request) -> DisplayDevice | MeterDevice:
     device = _device(request)
-    if not isinstance(device, DisplayDevice):
+    if not isinstance(device, DisplayDevice | MeterDevice):
         raise web.HTTPNotFound(text="this device has no display that can be read here")
-    return web.json_response({"pages": device.screen})
+    return device
+
+
+def _describe_screen(device: DisplayDevice | MeterDevice) -> dict[str, Any]:
+    """A display: its pages by name; a meter: by the key that shows each. `shown`: what is seen now."""
+    described: dict[str, Any] = {"pages": device.screen, "shown": device.shown}
+    if isinstance(device, DisplayDevice):
+        return described | {"page": device.panel.page}
+    return described | {"lcd": device.face.lcd()}
+
+
+async def _post_keys(request: web.Request) -> web.Response:
+    """`{"keys": TEXT}`; of a meter `"held": true` holds the key down. Answers as the screen does."""
+    device = _device_with_face(request)
+    keys, is_held = await _keys_asked_for(request)
+    try:
+        if isinstance(device, MeterDevice):
+            device.press(keys, is_held=is_held)
+        else:
+            device.press(keys)
+    except InputError as error:
+        raise web.HTTPBadRequest(text=str(error)) from None
+    return web.json_response(_describe_screen(device))
+
+
+async def _keys_asked_for(request: web.Request) -> tuple[str, bool]:
+    try:
+        body = await request.json()
+    except ValueError:
+        body = None
+    if not isinstance(body, dict) or not isinstance(body.get("keys"), str):
+        raise web.HTTPBadRequest(text='the body must be JSON, as {"keys": "A"}')
+    if len(body["keys"]) > _LONGEST_KEYS:
+        raise web.HTTPBadRequest(text=f"at most {_LONGEST_KEYS} characters of keys at a time")
+    return body["keys"], body.get("held") is True
 
 
 def _describe(device: Device) -> dict[str, Any]:

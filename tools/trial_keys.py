@@ -12,7 +12,7 @@ from typing import Final
 from smets1.eui64 import Eui64, format_eui64
 from smets1.firmware.seed import SeedTree
 
-__all__ = ["prepayment_key", "sua_key"]
+__all__ = ["engineering_pin", "prepayment_key", "sua_key"]
 
 _KEY_OCTETS: Final = 16
 
@@ -35,3 +35,10 @@ def prepayment_key(seed: int, device: Eui64) -> bytes:
 def sua_key(seed: int, device: Eui64) -> bytes:
     """The SUA key with which a device leaves the factory (generation 0); 16 octets."""
     return SeedTree(seed).octets(_KEY_OCTETS, "trial key", "SUA", format_eui64(device))
+
+
+def engineering_pin(seed: int, device: Eui64) -> str:
+    """Four digits that open a meter's engineering menu, where the home file gives none."""
+    return (
+        f"{SeedTree(seed).random('trial key', 'engineering PIN', format_eui64(device)).randrange(10_000):04d}"
+    )

@@ -58,6 +58,8 @@ electricity cost: Today                      £3.74
 electricity cost: This week                  £3.74
 electricity cost: This month                 £3.74
 electricity cost: Price per kWh             34.00p
+electricity history: ELECTRICITY HISTORY
+electricity history: Nothing yet
 electricity meter: ELECTRICITY METER
 electricity meter: Reading               11.000 kWh
 electricity meter: Supply                        on
@@ -72,6 +74,8 @@ gas cost: Today                      £2.26
 gas cost: This week                  £2.26
 gas cost: This month                 £2.26
 gas cost: Price per kWh             10.30p
+gas history: GAS HISTORY
+gas history: Nothing yet
 gas meter: GAS METER
 gas meter: Reading                 1.960 m3
 gas meter: Supply                        on

@@ -86,6 +86,10 @@ This week                  £5.42
 This month                £20.82
 Price per kWh             28.62p
 """,
+    "electricity history": """
+ELECTRICITY HISTORY
+Nothing yet
+""",
     "electricity meter": """
 ELECTRICITY METER
 Reading             5069.004 kWh
@@ -103,6 +107,10 @@ Today                      £2.17
 This week                 £13.35
 This month                £35.91
 Price per kWh              7.01p
+""",
+    "gas history": """
+GAS HISTORY
+Nothing yet
 """,
     "gas meter": """
 GAS METER
@@ -130,9 +138,9 @@ def test_every_page_of_the_display():
     ("changes", "line"),
     [
         ({"is_low": True}, "! Electricity: Low credit"),
-        ({"is_low": True, "is_emergency_in_use": True}, "! Electricity: Emergency credit in use"),
+        ({"is_low": True, "is_emergency_in_use": True}, "! Electricity: Emergency credit"),
         ({"supply": SupplyState.OFF}, "! Electricity: Supply off!"),
-        ({"supply": SupplyState.ARMED}, "! Electricity: Ready - press to turn on"),
+        ({"supply": SupplyState.ARMED}, "! Electricity: Ready to turn on"),
     ],
 )
 def test_what_is_wrong_stands_on_the_home_page(changes, line):
@@ -229,7 +237,7 @@ LCD = MeterView(
     time_text="14:05:00",
     firmware="0x01020304",
     mpxn="1234567890123",
-    last_top_ups=((1_000_000, "03 Jun 09:15"),),
+    last_top_ups=((1_000_000, "03 Jun 09:15", "73946144332040217315"),),
     accepted=3,
     rejected=1,
 )
@@ -247,7 +255,7 @@ LCD = MeterView(
         (6, ["POWER", "2.547 kW"]),
         (7, ["TIME", "03 Jun 2024", "14:05:00"]),
         (8, ["IDENTITY", "1234567890123", "0x01020304"]),
-        (9, ["CODES", "ACCEPTED 3", "REJECTED 1", "£10.00", "03 Jun 09:15"]),
+        (9, ["CODES", "ACCEPTED 3", "REJECTED 1", "£10.00", "03 Jun 09:15", "73946-14433", "20402-17315"]),
     ],
 )
 def test_the_meters_nine_keys_and_nought(key, lines):

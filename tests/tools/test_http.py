@@ -12,6 +12,7 @@ import pytest
 from aiohttp import ClientSession
 
 from smets1.errors import InputError, LostError
+from smets1.eui64 import format_eui64
 from smets1.hardware.clock import run
 from smets1.headend.catalogue import find_variant
 from smets1.tools.commands.srv import ready_request
@@ -61,11 +62,52 @@ def test_the_home_and_its_devices() -> None:
         for path, status in (
             ("devices/nonsense", 400),
             ("devices/00-DB-12-34-56-78-90-FF", 404),
-            ("devices/00-DB-12-34-56-78-90-A0/screen", 404),
+            ("devices/00-DB-12-34-56-78-90-A2/screen", 404),  # the hub has no display
             ("nothing", 404),
         ):
             async with session.get(f"{server.url}/api/v1/{path}") as answer:
                 assert answer.status == status, path
+
+    play(story)
+
+
+def test_keys_of_every_face() -> None:
+    """A person at the meter, at the PPMID and at the IHD; what cannot be pressed is said in one line."""
+
+    async def story(home: Home, server: HttpServer, session: ClientSession) -> None:
+        def url(eui64: int, what: str) -> str:
+            return f"{server.url}/api/v1/devices/{format_eui64(eui64)}/{what}"
+
+        async def press(eui64: int, body: object) -> tuple[int, Any]:
+            async with session.post(url(eui64, "keys"), json=body) as answer:
+                return answer.status, await (answer.json() if answer.status == 200 else answer.text())
+
+        token = home.headend.make_utrn(home.esme.eui64, pounds=10)
+        before_mp = home.esme.account.balance_mp
+        status, seen = await press(home.esme.eui64, {"keys": f"A {token[:10]}-{token[10:]} B"})
+        assert (status, seen["shown"], seen["lcd"]) == (200, ["£10.00"], "£10.00")
+        assert home.esme.account.balance_mp > before_mp + 990_000
+        async with session.get(url(home.gsme.eui64, "screen")) as answer:
+            screen = await answer.json()
+        assert list(screen["pages"]) == list("0123456789")
+        assert screen["pages"]["3"][0] == "TOTAL"
+        status, seen = await press(home.gsme.eui64, {"keys": "9", "held": True})
+        assert seen["shown"] == ["ENGINEERING", "PIN "]
+        status, seen = await press(home.ppmid.eui64, {"keys": "> >"})
+        assert (seen["page"], seen["shown"][0]) == ("electricity use", "ELECTRICITY USE")
+        status, seen = await press(home.ihd.eui64, {"keys": "<"})
+        assert (seen["page"], seen["shown"]) == ("messages", ["MESSAGES", "No messages"])
+        for eui64, body, complaint in (
+            (home.esme.eui64, {"keys": "C"}, "there is no key 'C': the keys are 0 1 2 3 4 5 6 7 8 9 A B"),
+            (home.ihd.eui64, {"keys": "A"}, "there is no key 'A'"),
+            (home.esme.eui64, {"keys": 7}, "the body must be JSON"),
+            (home.esme.eui64, ["A"], "the body must be JSON"),
+            (home.esme.eui64, {"keys": "1" * 1001}, "at most 1000 characters"),
+        ):
+            status, text = await press(eui64, body)
+            assert (status, "\n" in text) == (400, False)
+            assert complaint in text
+        assert (await press(home.chf.eui64, {"keys": "A"}))[0] == 404
 
     play(story)
 
