@@ -1,4 +1,4 @@
-"""The consumer access device: follows as a display does and republishes as JSON for home automation.
+"""What a consumer access device says of the meters, as JSON for home automation.
 
 Topics and members have the form that GB users' integrations already read (`glow/<id>/SENSOR/electricitymeter`
 and `.../gasmeter`): energy in kWh, power in kW, prices in pounds, times in UTC. Pure functions of what the

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from smets1.devices.days import SECOND_US
-from smets1.devices.display_device import MIRROR_ENDPOINT, DisplayDevice
+from smets1.devices.display_device import DisplayDevice
 from smets1.devices.display_panel import Act, Fuel, Request
+from smets1.devices.follower import MIRROR_ENDPOINT
 from smets1.devices.screens import format_money
 from smets1.devices.supply import SupplyState
 from smets1.errors import MisuseError, NoAnswerError

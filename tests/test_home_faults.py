@@ -140,11 +140,6 @@ async def test_with_two_ihds(smets1_home: Any) -> None:
     assert "00-DB-12-34-56-78-90-B5" in log.values("DeviceID")
 
 
-async def test_a_cad_is_not_there_yet(smets1_home: Any) -> None:
-    with pytest.raises(InputError, match=r"home\.toml:\d+: a cad is not supported yet"):
-        await smets1_home(toml=TOML + CHF + ESME + '[[device]]\nrole = "cad"\n')
-
-
 async def test_a_stick_is_not_there_yet(smets1_home: Any) -> None:
     with pytest.raises(InputError, match="radio"):
         await smets1_home(toml=TOML + ESME + 'radio = "rcp:/dev/ttyACM0"\n' + CHF)

@@ -15,6 +15,7 @@ from logging import getLogger
 from pathlib import Path
 from typing import Any, Final
 
+from smets1.devices.cad_device import Cad
 from smets1.devices.esme import Esme
 from smets1.devices.gsme import Gsme
 from smets1.devices.ihd import Ihd
@@ -28,6 +29,7 @@ from smets1.firmware.nvm import DeviceNvm, NvmStore
 from smets1.firmware.seed import SeedTree
 from smets1.firmware.time_keeper import DeviceClock
 from smets1.firmware.wan.hub_end import HubWanEnd
+from smets1.firmware.wan.memory import MemoryBroker
 from smets1.firmware.wire import Wire
 from smets1.firmware.zigbee.node import HanConfig as NodeConfig
 from smets1.firmware.zigbee.node import HanNode
@@ -69,6 +71,7 @@ _NODE_ROLES: Final = {
     Role.GSME: NodeRole.SLEEPY_END_DEVICE,
     Role.PPMID: NodeRole.END_DEVICE,
     Role.IHD: NodeRole.END_DEVICE,
+    Role.CAD: NodeRole.END_DEVICE,
 }
 
 
@@ -108,6 +111,7 @@ class Home:
     gsme: Gsme
     ppmid: Ppmid
     ihd: Ihd
+    cad: Cad  # where the file has one
 
     def __init__(self, config: HomeConfig, *, nvm_dir: Path | None, loop: EmulatorLoop) -> None:
         self.config = config
@@ -126,7 +130,8 @@ class Home:
         self.extended_pan_id: int | None = None  # of the hub that is to be made; None: its EUI-64
         self.capture: Capture | None = None
         self._ca = TestCa(CbkeSuite(config.han.cbke_suite), self.seeds.random("ca"))
-        self._wan = HomeWan(config, loop, self.seeds)
+        self._households: dict[Eui64, HomeWan] = {}
+        self._wan = HomeWan(config.wan, loop, self.seeds)
         self._head_end: HomeHeadEnd | None = None
         self._nvm_dir = nvm_dir
         self._clock_task: asyncio.Task[None] | None = None
@@ -158,6 +163,9 @@ class Home:
             self._head_end = HomeHeadEnd(self.config, self.civil, self._wan.link("headend"), self._nvm_dir)
             await self._head_end.start()
         for config in self.config.devices:
+            if config.runs_here and config.role is Role.CAD:
+                household = self._households[config.eui64] = HomeWan(config.mqtt, self._loop, self.seeds)
+                await household.start()
             if config.runs_here and config.role is not Role.GPF:
                 self._add(config)
         for device in self.devices:
@@ -206,7 +214,11 @@ class Home:
         for device in self.devices:
             if isinstance(device, Chf) and device.wan is not None:
                 await device.wan.close()
+            if isinstance(device, Cad):
+                await device.household.close()
         await self._wan.close()
+        for household in self._households.values():
+            await household.close()
         if self.capture is not None:
             self.capture.close()
 
@@ -222,6 +234,8 @@ class Home:
         if self._head_end is not None:
             await self._head_end.close()
         await self._wan.close()
+        for household in self._households.values():
+            await household.close()
         self._put_time(self.civil.utc_us())
         self._store.close()
         if self.capture is not None:
@@ -305,11 +319,9 @@ class Home:
             Role.GSME: self._make_gsme,
             Role.PPMID: self._make_ppmid,
             Role.IHD: self._make_ihd,
+            Role.CAD: self._make_cad,
         }
-        make = makers.get(config.role)
-        if make is None:
-            raise InputError(f"{self.config.file}:{config.line}: a {config.role.value} is not supported yet")
-        device: Device = make(config)
+        device: Device = makers[config.role](config)
         device.on_key = self._note_key(device)
         device.on_network = lambda _info: self._note_present_keys(device)
         self.devices.append(device)
@@ -398,6 +410,24 @@ class Home:
 
     def _make_ihd(self, config: DeviceConfig) -> Ihd:
         return Ihd(factory(self.config, config, self._ca), self._board(config), **self._display_options())
+
+    def _make_cad(self, config: DeviceConfig) -> Cad:
+        household = self._households.get(config.eui64)
+        if household is None:  # added to a home that runs: its broker is one that needs no start
+            household = self._households[config.eui64] = HomeWan(config.mqtt, self._loop, self.seeds)
+        return Cad(
+            factory(self.config, config, self._ca),
+            self._board(config),
+            household=household.link(f"cad-{config.eui64:016x}"),
+            **self._display_options(),
+        )
+
+    def household(self, cad: Eui64) -> MemoryBroker:
+        """The household's broker that a CAD republishes to, with `mqtt = "memory:"`. Raises MisuseError."""
+        household = self._households.get(cad)
+        if household is None or household.memory is None:
+            raise MisuseError("only a CAD with the broker memory: has one here")
+        return household.memory
 
 
 def _make_folder(nvm_dir: Path) -> None:

@@ -117,6 +117,18 @@ class RadioSpec:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class WanConfig:
+    kind: WanKind = WanKind.MEMORY
+    host: str = ""
+    port: int = 1883
+    is_tls: bool = False
+    ca_file: Path | None = None
+    certificate_file: Path | None = None
+    key_file: Path | None = None
+    latency_us: int = 50_000  # memory only: one way
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DeviceConfig:
     role: Role
     eui64: Eui64
@@ -127,6 +139,7 @@ class DeviceConfig:
     install_code: bytes = field(repr=False)  # with its CRC: 8, 10, 14 or 18 octets
     runs_here: bool = True  # False: a real device, or one that another process runs; the hub admits it
     clock_drift_ppm: int = 0  # how many parts in a million its crystal is too fast
+    mqtt: WanConfig = WanConfig()  # of a CAD: the broker of the household
     engineering_pin: str = field(default="", repr=False)  # of a meter; empty: one made from the seed
     line: int = field(default=0, compare=False)
 
@@ -142,18 +155,6 @@ class LoadConfig:
     home: str | None = None  # csv of several homes: the value of LCLid
     first_day: date | None = None  # csv: the file's day that is the home's first; None: the same date
     line: int = field(default=0, compare=False)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WanConfig:
-    kind: WanKind = WanKind.MEMORY
-    host: str = ""
-    port: int = 1883
-    is_tls: bool = False
-    ca_file: Path | None = None
-    certificate_file: Path | None = None
-    key_file: Path | None = None
-    latency_us: int = 50_000  # memory only: one way
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

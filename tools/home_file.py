@@ -168,10 +168,24 @@ def _device(table: Table) -> DeviceConfig:
         runs_here=table.boolean("runs_here", True),
         clock_drift_ppm=table.integer("clock_drift_ppm", 0, low=-1000, high=1000),
         engineering_pin=_engineering_pin(table, role),
+        mqtt=_household_broker(table, role),
         line=table.line(),
     )
     table.done()
     return device
+
+
+def _household_broker(table: Table, role: Role) -> WanConfig:
+    """Where a CAD republishes."""
+    if not table.has("mqtt"):
+        table.know("mqtt")
+        return WanConfig()
+    if role is not Role.CAD:
+        table.refuse("mqtt", f"only a cad republishes over MQTT, and this is a {role.value}")
+    kind, host, port, is_tls = _judge(table, "mqtt", _parse_wan, table.text("mqtt"))
+    if is_tls:
+        table.refuse("mqtt", 'mqtt: no TLS to the broker of the household: write "mqtt://HOST:1883"')
+    return WanConfig(kind=kind, host=host, port=port)
 
 
 def _engineering_pin(table: Table, role: Role) -> str:

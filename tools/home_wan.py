@@ -1,4 +1,4 @@
-"""The WAN of a home: a broker in memory, one in this process, or one elsewhere."""
+"""The WAN of a home, and the household's own MQTT: a broker in memory, one in this process, or elsewhere."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from smets1.firmware.wan.link import WanLink
 from smets1.firmware.wan.memory import MemoryBroker
 from smets1.firmware.wan.mqtt import MqttLink, MqttSettings
 from smets1.hardware.clock import MAX_SPEED, EmulatorLoop
-from smets1.tools.home_config import HomeConfig, WanConfig, WanKind
+from smets1.tools.home_config import WanConfig, WanKind
 
 if TYPE_CHECKING:
     from smets1.tools.broker import EmbeddedBroker
@@ -26,15 +26,15 @@ _NOT_AT_MAX: Final = (
 class HomeWan:
     """Gives links to whoever needs one; owns the broker where it is in this process."""
 
-    def __init__(self, config: HomeConfig, loop: EmulatorLoop, seeds: SeedTree) -> None:
-        self._config: WanConfig = config.wan
+    def __init__(self, config: WanConfig, loop: EmulatorLoop, seeds: SeedTree) -> None:
+        self._config = config
         self._loop = loop
         self._seeds = seeds
         self._settings: MqttSettings | None = None
         self._embedded: EmbeddedBroker | None = None
         self.memory: MemoryBroker | None = None
-        if config.wan.kind is WanKind.MEMORY:
-            self.memory = MemoryBroker(loop, latency_us=config.wan.latency_us)
+        if config.kind is WanKind.MEMORY:
+            self.memory = MemoryBroker(loop, latency_us=config.latency_us)
 
     async def start(self) -> None:
         """Raises MisuseError at speed max, InputError where the embedded broker cannot start."""

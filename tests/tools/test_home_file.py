@@ -219,6 +219,8 @@ def test_wan_links(link: str, kind: WanKind, host: str, port: int, is_tls: bool)
         ("speed = 'fast'", "home.toml:1: speed: 'fast' is not a speed: a number above 0, at most 1000000, as 60, or \"max\""),
         ("[[device]]\nrole = 'esme'\nengineering_pin = '12'", "home.toml:3: engineering_pin must be 4 to 8 digits in quotes"),
         ("[[device]]\nrole = 'ihd'\nengineering_pin = '1234'", "home.toml:3: only meters have an engineering menu, and this is a ihd"),
+        ("[[device]]\nrole = 'ihd'\nmqtt = 'memory:'", "home.toml:3: only a cad republishes over MQTT, and this is a ihd"),
+        ("[[device]]\nrole = 'cad'\nmqtt = 'mqtts://h'", 'home.toml:3: mqtt: no TLS to the broker of the household: write "mqtt://HOST:1883"'),
         ("[[device]]\nrole = 'esma'", "home.toml:2: role = 'esma' is none of chf, gpf, esme, gsme, ppmid, ihd, cad: did you mean 'esme'?"),
         ("[[device]]\neui64 = 'x'", "home.toml:1: role is missing in [device]: one of chf, gpf, esme, gsme, ppmid, ihd, cad"),
         ("[[device]]\nrole = 'esme'\neui64 = '12'", "home.toml:3: eui64: '12' is not an EUI-64: write eight hex pairs, as 00-DB-12-34-56-78-90-A0"),

@@ -128,7 +128,6 @@ _MQTT = '[wan]\nlink = "mqtt://127.0.0.1:1"\n'
         (MAX, '[[load]]\nfuel="electricity"\nkind="csv"\nfile="no.csv"\n', 1, "home.toml:4: file: no such file: no.csv"),
         (MAX, _MQTT, 1, 'needs a finite speed: at speed max time runs ahead of the broker; take --speed 60, or link = "memory:"'),
         (REAL, _MQTT, 1, "WAN broker 127.0.0.1:1 cannot be reached: Connection refused"),
-        (MAX, '[[device]]\nrole = "cad"\neui64 = "00-00-00-00-00-00-00-01"\n', 1, "home.toml:1: a cad is not supported yet"),
         (MAX, '[headend]\ndatabase = "sqlite:////nonexistent/x"\n', 1, "unable to open database file"),
         ((*MAX, "--http", "127.0.0.1:0"), "", 1, "--http needs a finite speed: at speed max time runs ahead of who asks"),
         ((*MAX, "--speed", "0"), "", 1, """'0' is not a speed: a number above 0, at most 1000000, as 60, or "max\""""),

@@ -1,0 +1,130 @@
+"""The consumer access device: joins as a display does, follows, and republishes to the household's broker.
+
+It commands nothing: the HAN lets it read, and what it has heard goes out as JSON (`cad.py`) over MQTT, QoS
+1, not retained. What is heard within a second goes out together; what has not changed since the last
+message is said again with the next report, since its time stamp is new. A broker that cannot be reached is
+tried again, and what was heard meanwhile is not told later: home automation wants the present.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+from smets1.devices.cad import cad_messages
+from smets1.devices.days import SECOND_US
+from smets1.devices.follower import MIRROR_ENDPOINT, Follower
+from smets1.errors import InputError, LostError, RefusedError
+from smets1.eui64 import Eui64
+from smets1.firmware.device import ENDPOINT, Board, Factory
+from smets1.firmware.wan.link import WanLink
+from smets1.hardware.radio import COORDINATOR
+
+__all__ = ["Cad"]
+
+_TOGETHER_S: Final = 1.0
+_BROKER_RETRY_S: Final = 30.0
+
+
+class Cad(Follower):
+    """`household`: a link to the broker that home automation listens to."""
+
+    zigbee_device_id = 0x0502  # in-premise display: Smart Energy knows no nearer one
+
+    def __init__(
+        self,
+        factory: Factory,
+        board: Board,
+        *,
+        household: WanLink,
+        esme: Eui64 | None,
+        has_gas: bool,
+        report_interval_us: int = 30 * SECOND_US,
+    ) -> None:
+        super().__init__(factory, board, esme=esme, has_gas=has_gas, report_interval_us=report_interval_us)
+        self.household = household
+        self._heard = asyncio.Event()
+        self._told: dict[str, bytes] = {}
+        self._mpan = self._mprn = ""
+        household.attach(_Broker(self))
+
+    def start(self) -> None:
+        super().start()
+        self.spawn(self.persevere(self._connect))
+        self.spawn(self.persevere(self._republish))
+
+    async def close(self) -> None:
+        await super().close()
+        await self.household.close()
+
+    # --- following ------------------------------------------------------------------------------------
+
+    def on_heard(self) -> None:
+        self._heard.set()
+
+    async def _read_electricity(self, meter: int) -> None:
+        self._mpan = await self._read_site_id(meter, ENDPOINT)
+        await super()._read_electricity(meter)
+
+    async def read_gas(self) -> None:
+        if not self._mprn:
+            self._mprn = await self._read_site_id(COORDINATOR, MIRROR_ENDPOINT)
+        await super().read_gas()
+
+    async def _read_site_id(self, short_address: int, endpoint: int) -> str:
+        """The MPAN or MPRN; empty where the meter does not tell it."""
+        try:
+            values = await self.app.read(short_address, endpoint, "metering", ("site_id",))
+        except RefusedError:
+            return ""
+        return bytes(values.get("site_id") or b"").decode("ascii", "replace").strip("\0 ")
+
+    # --- republishing ---------------------------------------------------------------------------------
+
+    async def _connect(self) -> None:
+        while True:
+            try:
+                await self.household.connect()
+            except LostError as error:
+                self.log.warning("household broker: %s", error)
+                await asyncio.sleep(_BROKER_RETRY_S)
+            except InputError as error:
+                self.log.error("household broker: %s", error)
+                return
+            else:
+                return
+
+    async def _republish(self) -> None:
+        while True:
+            await self._heard.wait()
+            await asyncio.sleep(_TOGETHER_S)
+            self._heard.clear()
+            if not self.household.is_up:
+                continue
+            for topic, payload in cad_messages(self.model, self.eui64, mpan=self._mpan, mprn=self._mprn):
+                if self._told.get(topic) != payload:
+                    self._told[topic] = payload
+                    self.household.publish(topic, payload)
+
+    def on_broker_up(self) -> None:
+        self._told.clear()
+        self._heard.set()  # the present, at once
+
+    def on_broker_down(self, reason: str) -> None:
+        self.log.warning("household broker: %s", reason)
+
+
+class _Broker:
+    """Hears the link; a device hears the air under the same names."""
+
+    def __init__(self, cad: Cad) -> None:
+        self._cad = cad
+
+    def on_message(self, topic: str, payload: bytes) -> None:
+        """Nothing is subscribed to: what a household publishes commands no CAD."""
+
+    def on_up(self) -> None:
+        self._cad.on_broker_up()
+
+    def on_down(self, reason: str) -> None:
+        self._cad.on_broker_down(reason)

@@ -1,0 +1,169 @@
+"""What follows the meters over the HAN: joins, gets a key with the electricity meter, listens and asks.
+
+Live electricity values come as attribute reports, which the follower asks the meter for; accounts and
+gas are read, the gas meter's from its mirror in the hub. A meter that falls silent is asked anew.
+Displays and consumer access devices are followers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, Final
+
+from smets1.devices.days import SECOND_US
+from smets1.devices.display import (
+    ACCOUNT_ATTRIBUTES,
+    GAS_METER_ATTRIBUTES,
+    METER_ATTRIBUTES,
+    SILENT_US,
+    DisplayModel,
+)
+from smets1.errors import NoAnswerError
+from smets1.eui64 import Eui64
+from smets1.firmware.civil import from_zigbee_s
+from smets1.firmware.device import ENDPOINT, TROUBLE, Board, Device, Factory
+from smets1.firmware.zcl.fields import Values
+from smets1.firmware.zcl.server import CommandContext
+from smets1.hardware.radio import COORDINATOR
+
+__all__ = ["MIRROR_ENDPOINT", "Follower"]
+
+MIRROR_ENDPOINT: Final = 2
+_GAS_EVERY_US: Final = 300 * SECOND_US
+_RETRY_S: Final = 30.0
+_SILENT_REPORTS: Final = 4
+
+_LIVE_METER: Final = (
+    "current_summation_delivered",
+    "instantaneous_demand",
+    "supply_status",
+    "current_day_consumption_delivered",
+    "current_week_consumption_delivered",
+    "current_month_consumption_delivered",
+)
+_LIVE_ACCOUNT: Final = (
+    "credit_remaining",
+    "credit_status",
+    "current_day_cost_consumption_delivered",
+    "current_week_cost_consumption_delivered",
+    "current_month_cost_consumption_delivered",
+)
+
+
+class Follower(Device):
+    """What displays and a CAD have in common: `model` holds what was heard."""
+
+    def __init__(
+        self,
+        factory: Factory,
+        board: Board,
+        *,
+        esme: Eui64 | None,
+        has_gas: bool,
+        is_ppmid: bool = False,
+        report_interval_us: int = 30 * SECOND_US,
+    ) -> None:
+        """`esme`: the electricity meter to follow; `has_gas`: whether to read the mirror."""
+        super().__init__(factory, board)
+        silent_us = max(SILENT_US, _SILENT_REPORTS * report_interval_us)
+        self.model = DisplayModel(is_ppmid=is_ppmid, has_gas=has_gas, silent_us=silent_us, nvm=self.nvm)
+        self._doubts_key = False  # the meter may lack its half of our partner key
+        self._esme = esme
+        self._has_gas = has_gas
+        self._report_interval_us = report_interval_us
+        core = self.app.core
+        for cluster in ("metering", "prepayment"):
+            core.add_client(ENDPOINT, cluster).handle_reports(self._on_report)
+        core.add_client(ENDPOINT, "price")
+        core.add_client(ENDPOINT, "time")
+
+    def on_heard(self) -> None:
+        """Something was heard of a meter."""
+
+    # --- what it does -------------------------------------------------------------------------------
+
+    async def behave(self) -> None:
+        async with asyncio.TaskGroup() as tasks:
+            if self._esme is not None:
+                tasks.create_task(self._follow_electricity(self._esme))
+            if self._has_gas:
+                tasks.create_task(self._follow_gas())
+
+    async def _follow_electricity(self, esme: Eui64) -> None:
+        while True:
+            try:
+                meter = await self._meet(esme)
+                await self._read_electricity(meter)
+                await self._ask_for_reports(meter)
+                await self._watch()
+            except TROUBLE as error:
+                self.log.info("electricity meter: %s", error)
+                self._doubts_key = isinstance(error, NoAnswerError)
+                await asyncio.sleep(_RETRY_S * (1 + self.rng.random()))
+
+    async def _meet(self, eui64: Eui64) -> int:
+        """The short address of a device with which a link key is shared from now on."""
+        short_address = await self.port.find_short(eui64)
+        key = self.port.link_key(eui64)
+        if key is None or self._doubts_key:
+            # Nobody acknowledges a Transport-Key: the trust centre's to the meter may have been lost.
+            await self.port.request_partner_key(eui64)
+            self._doubts_key = False
+        return short_address
+
+    async def _read_electricity(self, meter: int) -> None:
+        readings = self.model.electricity
+        for cluster, names in (("metering", METER_ATTRIBUTES), ("prepayment", ACCOUNT_ATTRIBUTES)):
+            values = await self.app.read(meter, ENDPOINT, cluster, names)
+            readings.take(values, utc_us=self.civil.utc_us())
+        price = await self.app.request(meter, ENDPOINT, "price", "get_current_price", command_options=0)
+        readings.price_mp_per_kwh = int(price["price"])
+        self.on_heard()
+
+    async def _ask_for_reports(self, meter: int) -> None:
+        longest_s = max(1, self._report_interval_us // SECOND_US)
+        wanted: dict[str, dict[str, Any]] = {
+            "metering": {name: (min(5, longest_s), longest_s, 0) for name in _LIVE_METER},
+            "prepayment": {name: (min(5, longest_s), longest_s, 0) for name in _LIVE_ACCOUNT},
+        }
+        for cluster, attributes in wanted.items():
+            await self.app.configure_reporting(meter, ENDPOINT, cluster, attributes)
+
+    async def _watch(self) -> None:
+        """Returns when the meter has been silent for several reports, or an hour is over."""
+        silent_us = max(_SILENT_REPORTS * self._report_interval_us, 60 * SECOND_US)
+        until_us = self.civil.utc_us() + 3600 * SECOND_US
+        while self.civil.utc_us() < until_us:
+            await asyncio.sleep(silent_us / 1e6)
+            heard = self.model.electricity.heard_utc_us
+            if heard is None or self.civil.utc_us() - heard > silent_us:
+                return
+
+    def _on_report(self, values: Values, context: CommandContext) -> None:
+        if context.source_eui64 == self._esme:
+            self.model.electricity.take(values, utc_us=self.civil.utc_us())
+            self.on_heard()
+
+    # --- gas ------------------------------------------------------------------------------------------
+
+    async def _follow_gas(self) -> None:
+        while True:
+            try:
+                await self.read_gas()
+            except TROUBLE as error:
+                self.log.info("gas mirror: %s", error)
+            await asyncio.sleep(_GAS_EVERY_US / 1e6)
+
+    async def read_gas(self) -> None:
+        """Read the mirror now. Raises NoAnswerError, RefusedError."""
+        values: dict[str, Any] = {}
+        for cluster, names in (("metering", GAS_METER_ATTRIBUTES), ("prepayment", ACCOUNT_ATTRIBUTES)):
+            values |= await self.app.read(COORDINATOR, MIRROR_ENDPOINT, cluster, names)
+        read_s = values.get("reading_snapshot_time")
+        if read_s is not None:  # else the mirror has nothing from the meter yet
+            self.model.gas.take(values, utc_us=from_zigbee_s(read_s))
+            price = await self.app.request(
+                COORDINATOR, MIRROR_ENDPOINT, "price", "get_current_price", command_options=0
+            )
+            self.model.gas.price_mp_per_kwh = int(price["price"])
+            self.on_heard()
