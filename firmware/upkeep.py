@@ -14,7 +14,7 @@ from random import Random
 from typing import Final
 
 from smets1.errors import DecodeError, LostError, NoAnswerError, RefusedError, SecurityError
-from smets1.firmware.civil import CivilClock, zigbee_s
+from smets1.firmware.civil import CivilClock, from_zigbee_s, zigbee_s
 from smets1.firmware.images import ImageSlots
 from smets1.firmware.keep_alive import BASE_MINUTES, JITTER_S, KeepAlive, KeepAliveStep
 from smets1.firmware.ota.client import OtaClient, OtaIdentity, OtaRules
@@ -22,12 +22,12 @@ from smets1.firmware.ota.service import OtaClientService
 from smets1.firmware.time_keeper import ClockStatus, TimeKeeper, TimeVerdict
 from smets1.firmware.zcl.application import ZclApplication
 from smets1.firmware.zcl.fields import Values
-from smets1.firmware.zcl.server import Answer, CommandContext, reply
+from smets1.firmware.zcl.server import Answer, CommandContext, Via, reply
 from smets1.firmware.zcl.status import Status
 from smets1.hardware.clock import Scheduler
 from smets1.hardware.radio import COORDINATOR, HanPort, NodeRole
 
-__all__ = ["Upkeep"]
+__all__ = ["Upkeep", "start_instant_us"]
 
 _ENDPOINT: Final = 1
 _DAY_S: Final = 86_400
@@ -35,8 +35,16 @@ _TIME_RETRY_S: Final = 300
 _TRIAL_S: Final = 3600.0
 _SETTLE_S: Final = 60  # others are joining and establishing keys: the clock is right enough till then
 _AT_ONCE: Final = 0
+_WITHDRAWN: Final = 0xFFFFFFFF
 _SLEEPY_RULES: Final = OtaRules(awake_us=60_000_000, asleep_us=60_000_000)  # at the next waking, that is
 _ERRORS: Final = (NoAnswerError, RefusedError, SecurityError, DecodeError, LostError)
+
+
+def start_instant_us(activation_time_s: int, *, now_utc_us: int) -> int | None:
+    """ZigBee UTC seconds of an activation -> when to start; 0: at once; 0xFFFFFFFF: None, not any more."""
+    if activation_time_s == _WITHDRAWN:
+        return None
+    return now_utc_us if activation_time_s == _AT_ONCE else max(now_utc_us, from_zigbee_s(activation_time_s))
 
 
 class Upkeep:
@@ -174,11 +182,12 @@ class Upkeep:
 
     def _on_activate(self, fields: Values, context: CommandContext) -> Answer:
         """The word of the head end (SRV 11.3): start a staged image, at once or at an instant."""
-        version, at_s = int(fields["file_version"]), int(fields["activation_time"])
-        now_us = self._civil.utc_us()
-        wait_s = 0 if at_s in (_AT_ONCE, 0xFFFFFFFF) else max(0, at_s - self._civil.zigbee_utc_s())
-        is_staged = self.ota.start_staged(version, now_us + wait_s * 1_000_000)
-        status = Status.SUCCESS if is_staged else Status.NOT_FOUND
+        if context.via is Via.HAN and context.source != COORDINATOR:
+            return Status.NOT_AUTHORIZED
+        version = int(fields["file_version"])
+        start_us = start_instant_us(int(fields["activation_time"]), now_utc_us=self._civil.utc_us())
+        is_known = self.ota.withdraw() if start_us is None else self.ota.start_staged(version, start_us)
+        status = Status.SUCCESS if is_known else Status.NOT_FOUND
         return reply("activate_firmware_response", status=int(status), file_version=version)
 
     async def _prove(self) -> None:

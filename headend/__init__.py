@@ -12,11 +12,12 @@ Out: WAN requests that carry ZCL frames, through anything with `ask(hub, WanRequ
 - `s1sp`       one instruction at a time per device, retries, expiry, exactly one response
 - `dco`        holds the SUA keys; authorises Critical Instructions, one SUA for one instruction
 - `non_device` what the DSP answers by itself: inventory, `schedules`; `alerts` who is told what, unasked
+- `firmware`   images of 11.1 to the hubs
 - `effects`    what a successful service changes in the inventory and in `credentials`
 - `inventory`, `store`, `users`, `pki`, `utrn_desk`, `precommand`
 
 Sources: DUIS and MMC XML schemas 5.4; migration guide 2019-03, section on service requests.
-Left out as yet: firmware delivery, and the service variants that `srv.PLANS` does not
+Left out as yet: the service variants that `srv.PLANS` does not
 list (they are answered with DCC alert N60).
 This folder imports neither hub nor devices: they meet in WAN messages only.
 """

@@ -117,7 +117,7 @@ class AlertDesk:
         self._inventory = inventory
         self._users = users
         self._responses = responses
-        self._dsp = dsp
+        self.dsp = dsp
         self._on_response = on_response
         self._fresh: list[StoredResponse] = []
         self._series: dict[tuple[Eui64, int], _Series] = {}
@@ -195,6 +195,19 @@ class AlertDesk:
         if user is not None and content is not None:
             self._tell(user, DccAlertCode.QUARANTINED, content, now_utc_us)
 
+    def firmware_not_delivered(
+        self, request_id: RequestId, devices: Sequence[Eui64], *, now_utc_us: int
+    ) -> None:
+        """To who asked for it by 11.1: the hub of these devices was not reached, or did not take it."""
+        user = self._users.find(request_id.originator)
+        failed = [
+            node("UpdateFirmwareRequestID", str(request_id)),
+            node("MeterIDs", ",".join(map(format_eui64, devices))),
+        ]
+        content = node("FirmwareDistributionFailure", failed)
+        if user is not None and content is not None:
+            self._tell(user, DccAlertCode.FIRMWARE_NOT_DELIVERED, content, now_utc_us)
+
     def suppliers(self, device: InventoryDevice) -> list[ServiceUser]:
         """Of the device's fuel; of a device of both, the suppliers of both."""
         return self._in_roles(device, UserRole.IS, UserRole.GS)
@@ -211,7 +224,7 @@ class AlertDesk:
         return [
             user
             for user in self._users.all()
-            if user.is_active and user.eui64 != self._dsp and wanted & set(user.roles)
+            if user.is_active and user.eui64 != self.dsp and wanted & set(user.roles)
         ]
 
     @staticmethod
@@ -224,7 +237,7 @@ class AlertDesk:
         return event
 
     def _tell(self, user: ServiceUser, code: DccAlertCode, content: XmlNode, now_utc_us: int) -> None:
-        alert_id = RequestId(self._dsp, user.eui64, self._store.next_count("dcc alerts"))
+        alert_id = RequestId(self.dsp, user.eui64, self._store.next_count("dcc alerts"))
         if code in _NEW_IN_DUIS_3 and user.duis_version < 3:
             content, code = _mismatch(user, code), DccAlertCode.UNKNOWN_TO_USER
         xml = self._responses.dcc_alert(alert_id, code, content, now_utc_us=now_utc_us)

@@ -91,6 +91,13 @@ class Effects:
             now_utc_us=now_utc_us,
         )
 
+    def _activated(self, task: Task, now_utc_us: int) -> None:
+        """11.3, at once: the inventory shows the version from now on."""
+        version = task.firmware_version(task.body.value("FirmwareHash") or "")
+        device = self._inventory.find(task.device.eui64)
+        if device is not None and version is not None and task.body.find("ExecutionDateTime") is None:
+            self._inventory.put(replace(device, firmware_version=f"{version:08X}"))
+
     def _log_updated(self, task: Task, now_utc_us: int) -> None:
         """8.11: who was added belongs to this home and may join; who was removed is decommissioned."""
         device = task.other
@@ -123,4 +130,5 @@ _EFFECTS: Final[dict[str, Callable[[Effects, Task, int], None]]] = {
     "8.7.1": Effects._joined,
     "8.7.2": Effects._joined,
     "8.11": Effects._log_updated,
+    "11.3": Effects._activated,
 }

@@ -41,6 +41,7 @@ from smets1.headend.duis.response import ResponseBuilder, ResponseSigner, is_suc
 from smets1.headend.duis.schema import SchemaValidator
 from smets1.headend.duis.signature import Verifier
 from smets1.headend.effects import Effects
+from smets1.headend.firmware import FirmwareDesk
 from smets1.headend.inventory import Inventory, InventoryDevice
 from smets1.headend.non_device import READS, NonDeviceDesk
 from smets1.headend.precommand import build_pre_command, pre_command_digest
@@ -136,8 +137,20 @@ class HeadEnd:
             self.credentials,
             find_certificate=lambda user: None if verifier is None else verifier.certificate_of(user),
         )
+        self._firmware = FirmwareDesk(
+            store=store,
+            inventory=self.inventory,
+            s1sp=self._s1sp,
+            wan=wan,
+            civil=civil,
+            alerts=self.alerts,
+        )
         self._desk = NonDeviceDesk(
-            users=self.users, inventory=self.inventory, schedules=self._schedules, alerts=self.alerts
+            users=self.users,
+            inventory=self.inventory,
+            schedules=self._schedules,
+            alerts=self.alerts,
+            firmware=self._firmware,
         )
         self._tasks: dict[asyncio.Task[None], None] = {}  # a set that keeps its order
         self._future: dict[str, tuple[StoredRequest, asyncio.Task[None]]] = {}  # not begun yet, by key
@@ -151,6 +164,8 @@ class HeadEnd:
         for stored in self.store.unfinished():
             if self._rotator.owns(stored):
                 self._spawn(self._rotator.resume(stored, self.inventory))
+            elif self._firmware.owns(stored):
+                self._spawn(self._firmware.resume(stored))
             else:
                 self._resume(stored)
         self._schedules.start()
@@ -258,6 +273,8 @@ class HeadEnd:
             number = self.store.add_answer(stored.key, user=stored.originator, xml=xml, now_utc_us=now_utc_us)
         await self.store.committed()
         self.alerts.announce()
+        for delivery in self._firmware.take_fresh():
+            self._spawn(self._firmware.resume(delivery))
         if number is not None:
             self.store.mark_delivered(number)
         return xml
@@ -342,6 +359,7 @@ class HeadEnd:
             other=self._other_device(checked.request.body),
             role=checked.role,
             credentials=partial(self.credentials.find, checked.device.eui64),
+            firmware_version=self._firmware.version_of,
         )
         execution = Execution(
             key=stored.key,

@@ -38,6 +38,7 @@ class InventoryDevice:
     uprn: str | None = None  # 1..12 digits: the premises
     post_code: str | None = None
     address: str | None = None  # AddressIdentifier: house number or name
+    group_id: str | None = None  # which SMETS1 cohort it is of, as "DA"; None: not known
 
     def __post_init__(self) -> None:
         if len(self.manufacturer) > 30 or len(self.model) > 30 or not 1 <= len(self.firmware_version) <= 8:
@@ -45,6 +46,11 @@ class InventoryDevice:
                 f"device {format_eui64(self.eui64)}: manufacturer and model have 30 characters at most, "
                 "the firmware version 1 to 8"
             )
+
+    @property
+    def is_upgradable(self) -> bool:
+        """False for a PPMID of Group ID EA or EB: those take no firmware (Uplift 1.2, 4.3)."""
+        return self.device_type is not DeviceType.PPMID or self.group_id not in ("EA", "EB")
 
 
 class Inventory:
@@ -120,6 +126,7 @@ _TEXTS: Final = (
     "uprn",
     "post_code",
     "address",
+    "group_id",
 )  # optional, absent in old records
 
 

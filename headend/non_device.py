@@ -1,4 +1,5 @@
-"""What the DSP answers by itself: the inventory (8.2, 8.3, 8.4, 12.2) and schedules (5.1, 5.2, 5.3).
+"""What the DSP answers by itself: the inventory (8.2, 8.3, 8.4, 12.2), schedules (5.1, 5.2, 5.3),
+and whether firmware (11.1) can be delivered; see `firmware`.
 
 Source: DUIS-5.4.xsd, the elements that `BODIES` names. Which status may become which is an
 **assumption**: a user sets a device Pending or InstalledNotCommissioned, deletes only what is
@@ -18,6 +19,7 @@ from smets1.headend.catalogue import ServiceVariant, Smets1Support, find_variant
 from smets1.headend.duis.codes import DeviceStatus, DeviceType, ResponseCode
 from smets1.headend.duis.request import DuisRequest, XmlNode
 from smets1.headend.duis.response import node
+from smets1.headend.firmware import FirmwareDesk
 from smets1.headend.inventory import Inventory, InventoryDevice
 from smets1.headend.schedules import MAX_SCHEDULES, Schedule, ScheduleBook
 from smets1.headend.srv.inventory_reads import read_inventory
@@ -32,6 +34,7 @@ BODIES: Final = {
     "8.2": "ReadInventory",
     "8.3": "DecommissionDevice",
     "8.4": "UpdateInventory",
+    "11.1": "UpdateFirmware",
     "12.2": "DevicePrenotification",
 }
 
@@ -47,12 +50,19 @@ class NonDeviceDesk:
     """`answer` changes the books inside the caller's transaction."""
 
     def __init__(
-        self, *, users: UserTable, inventory: Inventory, schedules: ScheduleBook, alerts: AlertDesk
+        self,
+        *,
+        users: UserTable,
+        inventory: Inventory,
+        schedules: ScheduleBook,
+        alerts: AlertDesk,
+        firmware: FirmwareDesk,
     ) -> None:
         self._users = users
         self._inventory = inventory
         self._schedules = schedules
         self._alerts = alerts
+        self._firmware = firmware
 
     def answer(self, request: DuisRequest, *, now_utc_us: int) -> _Answer:
         try:
@@ -166,6 +176,9 @@ class NonDeviceDesk:
         self._inventory.delete(device.eui64)
         return _OK
 
+    def _update_firmware(self, request: DuisRequest, now_utc_us: int) -> _Answer:
+        return self._firmware.accept(request, now_utc_us=now_utc_us)
+
     # --- schedules ---
 
     def _create_schedule(self, request: DuisRequest, now_utc_us: int) -> _Answer:
@@ -248,6 +261,7 @@ _HANDLERS: Final[dict[str, Callable[[NonDeviceDesk, DuisRequest, int], _Answer]]
     "8.2": NonDeviceDesk._read_inventory,
     "8.3": NonDeviceDesk._decommission,
     "8.4": NonDeviceDesk._update_inventory,
+    "11.1": NonDeviceDesk._update_firmware,
     "12.2": NonDeviceDesk._prenotify,
 }
 _UPDATES: Final[dict[str, Callable[[NonDeviceDesk, InventoryDevice, XmlNode], _Answer]]] = {

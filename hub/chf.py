@@ -28,6 +28,7 @@ from smets1.firmware.wan.hub_end import HubWanEnd
 from smets1.firmware.wan.messages import WanRequest, WanResponse, WanStatus
 from smets1.firmware.wire import WireEnd
 from smets1.firmware.zcl.clusters import CLUSTERS, cluster_named
+from smets1.firmware.zcl.clusters.events import EVENTS, EventLogId
 from smets1.firmware.zcl.clusters.metering import NotificationFlags
 from smets1.firmware.zcl.clusters.smets1 import AUTHORISATION, DeviceLogOperation
 from smets1.firmware.zcl.fields import Values
@@ -37,7 +38,9 @@ from smets1.firmware.zcl.server import LATER, Answer, CommandContext, Via, reply
 from smets1.firmware.zcl.status import Side, Status
 from smets1.hardware.radio import ApsIndication, JoinedDevice, KeyOrigin, LinkKey
 from smets1.hub.device_log import DeviceLog, DeviceLogEntry
+from smets1.hub.firmware_relay import FirmwareRelay
 from smets1.hub.gpf import LONGEST_WAIT_US, GasProxy, WaitingInstruction
+from smets1.hub.own_firmware import HubFirmware
 
 __all__ = ["MIRROR_ENDPOINT", "AdmittedDevice", "Chf"]
 
@@ -47,6 +50,8 @@ _PERMIT_EVERY_S: Final = 240
 _GAS_ANSWER_US: Final = 10_000_000
 _EXPIRY_EVERY_S: Final = 60
 _NEVER: Final = 0xFFFFFFFF
+_VERIFIED: Final = 0x8F72  # alert codes; facts/devices.md
+_NOT_VERIFIED: Final = 0x8F1C
 _LOG_PAGE: Final = 5  # entries that fit an APS frame
 
 
@@ -89,6 +94,16 @@ class Chf(Device):
             self.app, TunnelServer(), self.scheduler, find_short=self.port.known_short
         )
         self.ota = OtaServerService(self.app, OtaServer(self.nvm), self.civil, spawn=self.spawn)
+        self.ota.on_end = self._on_image_end
+        self.relay = FirmwareRelay(
+            self.nvm, self.ota.server, self.images, hub=self.eui64, image_type=factory.device_type
+        )
+        self.firmware = HubFirmware(
+            self.images,
+            self.civil,
+            is_well=lambda: bool(self._wan_status()),
+            on_version=lambda version: self.log.info("runs firmware %08X", version),
+        )
         self.wan: HubWanEnd | None = None
         self._ribbon = ribbon
         ribbon.handler = self._on_ribbon
@@ -115,6 +130,7 @@ class Chf(Device):
         super().start()
         self.spawn(self.persevere(self._serve_gas_meter))
         self.spawn(self.persevere(self._expire_waiting))
+        self.spawn(self.persevere(self.firmware.run))
 
     def power_off(self) -> None:
         self._ribbon.handler = None
@@ -178,6 +194,12 @@ class Chf(Device):
         hub.handle("read_device_log", self._read_device_log)
         hub.handle("update_device_log", self._update_device_log)
         hub.handle("read_hub_status", self._read_hub_status)
+        hub.handle("store_image", self._store_image)
+        hub.handle("offer_image", self._offer_image)
+        information = core.server(ENDPOINT, "device_information")
+        information.bind("firmware_version", lambda: self.images.version)
+        information.bind("pending_firmware_version", lambda: self.images.staged_version or 0)
+        information.handle("activate_firmware", self._activate_firmware)
         metering = core.add_client(ENDPOINT, "metering")
         metering.handle("request_mirror", self._on_request_mirror)
         metering.handle("remove_mirror", self._on_remove_mirror)
@@ -239,6 +261,44 @@ class Chf(Device):
             device_log_count=len(self.device_log.listed()),
             queued_for_gas_meter=self.gas.waiting_count,
         )
+
+    # --- firmware -----------------------------------------------------------------------------------------
+
+    def _store_image(self, fields: Values, context: CommandContext) -> Answer:
+        self._require_head_end(context)
+        status, held = self.relay.store(bytes(fields["digest"]), fields["offset"], bytes(fields["data"]))
+        return reply("store_image_response", status=int(status), held_octets=held)
+
+    def _offer_image(self, fields: Values, context: CommandContext) -> Answer:
+        self._require_head_end(context)
+        targets = fields["targets"]
+        status, header = self.relay.offer(bytes(fields["digest"]), targets)
+        if header is not None:
+            self.ota.notify(header)
+        if self.eui64 in targets:
+            self._on_image_end(self.eui64, status is Status.SUCCESS)
+        return reply("offer_image_response", status=int(status))
+
+    def _activate_firmware(self, fields: Values, context: CommandContext) -> Answer:
+        self._require_head_end(context)
+        status = self.firmware.activate(fields)
+        return reply("activate_firmware_response", status=int(status), file_version=fields["file_version"])
+
+    def _on_image_end(self, eui64: Eui64, is_good: bool) -> None:
+        """A device has a whole image: its alert, which the hub tells of, since all of them end here."""
+        frame = command_frame(
+            EVENTS,
+            "publish_event",
+            {
+                "log_id": EventLogId.GENERAL_EVENT_LOG,
+                "event_id": _VERIFIED if is_good else _NOT_VERIFIED,
+                "event_time": self.civil.zigbee_utc_s(),
+                "event_control": 0,
+                "event_data": b"",
+            },
+            sender=Side.SERVER,
+        )
+        self._report_event(eui64, ENDPOINT, EVENTS.cluster_id, frame)
 
     # --- the gas meter's mirror -----------------------------------------------------------------------------
 

@@ -333,6 +333,11 @@ class OtaClient:
         """Ask for a new image then, if not before."""
         self._query_at_us = min(self._query_at_us, utc_us)
 
+    def withdraw(self) -> None:
+        """A staged image waits for the word again, if there is one."""
+        if self.slots.staged_version is not None:
+            self.slots.schedule(None)
+
     def start_staged(self, version: int, at_utc_us: int) -> bool:
         """The word to start. False where that version is not staged."""
         if self.slots.staged_version != version:

@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any, Final
 
 from smets1.errors import DecodeError, LostError, NoAnswerError, RefusedError, SecurityError
+from smets1.eui64 import Eui64
 from smets1.firmware.civil import CivilClock
 from smets1.firmware.ota.client import Ask, OtaClient, Rest, Send
 from smets1.firmware.ota.image_file import OtaHeader
@@ -115,6 +116,12 @@ class OtaClientService:
         self._stirred.set()
         return is_staged
 
+    def withdraw(self) -> bool:
+        """A staged image, if there is one, is to wait for the word again. True."""
+        self.client.withdraw()
+        self._stirred.set()
+        return True
+
     def _on_notify(self, values: Values, context: CommandContext) -> Answer:
         if context.source != COORDINATOR:
             return Status.NOT_AUTHORIZED
@@ -153,6 +160,8 @@ class OtaServerService:
         endpoint: int = 1,
     ) -> None:
         self.server = server
+        self.on_end: Callable[[Eui64, bool], None] = lambda _eui64, _is_good: None
+        """A device has fetched an image, and found it good or not; its first word of it, not the repeats."""
         self._app = app
         self._civil = civil
         self._spawn = spawn
@@ -207,5 +216,10 @@ class OtaServerService:
     def _on_end(self, values: Values, context: CommandContext) -> Answer:
         if context.source_eui64 is None:
             return Status.NOT_AUTHORIZED
+        before = self.server.progress.get(context.source_eui64)
+        told = None if before is None else (before.version, before.status)
         answer = self.server.end(values, context.source_eui64, utc_us=self._civil.utc_us())
+        now = self.server.progress[context.source_eui64]
+        if told != (now.version, now.status):
+            self.on_end(context.source_eui64, now.status == Status.SUCCESS)
         return Status.SUCCESS if answer is None else reply("upgrade_end_response", **answer)

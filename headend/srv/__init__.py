@@ -9,10 +9,19 @@ from __future__ import annotations
 
 from typing import Final
 
-from smets1.headend.srv import commission, credentials, device_log, firmware, reads, supply, top_up
+from smets1.headend.srv import (
+    activation,
+    commission,
+    credentials,
+    device_log,
+    firmware,
+    reads,
+    supply,
+    top_up,
+)
 from smets1.headend.srv.steps import Plan
 
 __all__ = ["PLANS", "Plan"]
 
-_FAMILIES: Final = (reads, top_up, supply, device_log, firmware, commission, credentials)
+_FAMILIES: Final = (activation, reads, top_up, supply, device_log, firmware, commission, credentials)
 PLANS: Final[dict[str, Plan]] = {plan.srv: plan for family in _FAMILIES for plan in family.PLANS}

@@ -14,7 +14,7 @@ from smets1.errors import DecodeError
 from smets1.firmware.sua import instruction_octets
 from smets1.firmware.zcl.clusters import CLUSTERS
 from smets1.firmware.zcl.clusters.metering import METERING, SupplyStatus
-from smets1.firmware.zcl.clusters.smets1 import AUTHORISATION, CriticalStatus
+from smets1.firmware.zcl.clusters.smets1 import AUTHORISATION, DEVICE_INFORMATION, CriticalStatus
 from smets1.firmware.zcl.frame import read_command
 from smets1.headend.srv import frames
 from smets1.headend.srv.steps import RefusedByDeviceError
@@ -72,6 +72,7 @@ def _supply(status: SupplyStatus) -> Permission:
 
 # The DCO looks into an instruction, and lets a service carry nothing but one of these.
 PERMITTED: Final[dict[str, tuple[Permission, ...]]] = {
+    "11.3": (Permission(cluster_id=DEVICE_INFORMATION.cluster_id, command="activate_firmware"),),
     "7.1": (_supply(SupplyStatus.SUPPLY_ON),),
     "7.2": (_supply(SupplyStatus.SUPPLY_OFF),),
     "7.3": (_supply(SupplyStatus.SUPPLY_OFF_ARMED),),

@@ -86,6 +86,8 @@ class Task:
     role: UserRole | None = None  # in which the user asks
     # What the S1SP holds for the target, at the moment of asking.
     credentials: Callable[[PartyRole], Credentials | None] = field(default=lambda _: None, repr=False)
+    # Of an image that 11.1 has taken in, by its hash.
+    firmware_version: Callable[[str], int | None] = field(default=lambda _: None, repr=False)
 
     @property
     def is_gas(self) -> bool:

@@ -100,6 +100,9 @@ HUB_CONTROL: Final = Cluster(
             must=True,
         ),
         received(0x02, "read_hub_status", must=True),
+        # firmware from the head end: a piece of the file with that SHA-256; then whom the file is for
+        received(0x03, "store_image", "digest:octstr offset:u32 data:octstr16"),
+        received(0x04, "offer_image", "digest:octstr count:u8 targets:eui64*count"),
         generated(
             0x00, "device_log",
             "total:u8 first_index:u8 count:u8 entries:{" + _LOG_ENTRY + "}*count",
@@ -112,6 +115,8 @@ HUB_CONTROL: Final = Cluster(
             "queued_for_gas_meter:u16",
             must=True,
         ),
+        generated(0x03, "store_image_response", "status:e8 held_octets:u32"),
+        generated(0x04, "offer_image_response", "status:e8"),
     ),
 )  # fmt: skip
 
