@@ -46,7 +46,6 @@ class ResponseCode(StrEnum):
     UNKNOWN_DEVICE = "E19"
     DEVICE_NOT_REACHED = "E20"
     NO_RESPONSE = "E21"
-    FUTURE_DATED_TIMEOUT = "E30"
     SEQUENCE_FAILED = "E31"
 
     DUPLICATE_REQUEST = "E40"
@@ -66,10 +65,8 @@ class ResponseCode(StrEnum):
     DECOMMISSION_UNKNOWN = "E080301"  # 8.3: not in the inventory
     DECOMMISSION_STATUS = "E080302"  # 8.3: not in a status that can be decommissioned
     UPDATE_UNKNOWN = "E080405"  # 8.4: not in the inventory
-    UPDATE_STATUS = "E080406"  # 8.4: no way from the present status to this one
     UPDATE_TYPE = "E080407"  # 8.4: not for this type of device
     DELETE_STATUS = "E080408"  # 8.4: only a pending device can be deleted
-    LOG_DEVICE_UNKNOWN = "E081101"  # 8.11: the device is not in the inventory
     PRENOTIFIED_BEFORE = "E120201"  # 12.2: the device is in the inventory already
 
 
@@ -82,7 +79,6 @@ class DccAlertCode(StrEnum):
     SUPPLIER_TOLD = "N55"  # a meter was commissioned: to its supplier
     STATUS_CHANGED = "N8"  # **assumption**: a device was decommissioned or deleted
     SCHEDULE_REMOVED = "N40"  # **assumption**: a DSP schedule ended with its device
-    LOG_UPDATED = "N24"  # **assumption**: what came of 8.11
     FIRMWARE_NOT_DELIVERED = "N18"  # **assumption**: what came of 11.1 where the hub did not take it
     QUARANTINED = "AD1"  # anomaly detection holds a request back
     UNKNOWN_TO_USER = "N999"  # an alert that the user's DUIS version does not have

@@ -236,5 +236,6 @@ async def test_a_hub_that_is_never_reached(make_rig: Any, schema: Any) -> None:
         etree.fromstring(r.xml) for r in rig.head_end.responses() if b"FirmwareDistributionFailure" in r.xml
     ]
     schema(alert)
+    assert alert.findtext(".//sr:DCCAlertCode", namespaces=NS) == "N18"
     assert alert.findtext(".//sr:MeterIDs", namespaces=NS) == "00-DB-12-34-56-78-90-A0"
     assert rig.store.unfinished() == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -24,6 +25,7 @@ from smets1.firmware.wan.messages import WanStatus
 from smets1.headend.duis.codes import ServicePath
 from smets1.headend.duis.request import DuisError
 from smets1.headend.duis.signature import Verifier
+from smets1.headend.users import DEFAULT_USERS
 
 A0 = "00-DB-12-34-56-78-90-A0"
 A1 = "00-DB-12-34-56-78-90-A1"
@@ -263,6 +265,21 @@ async def test_refusals(
     assert code_of(response) == code, what
     assert not rig.hub.asked
     assert not rig.head_end.responses()
+
+
+async def test_a_user_that_is_not_active(make_rig: Any, schema: Any) -> None:
+    rig: Rig = await make_rig(users=(replace(DEFAULT_USERS[0], is_active=False),))
+    response = await rig.ask(request_xml("4.18", "<sr:ReadMeterBalance/>"))
+    schema(response)
+    assert code_of(response) == "E3"
+
+
+async def test_the_dco_does_not_consent_without_a_key(rig: Rig, schema: Any) -> None:
+    rig.dco_nvm.delete(f"device/{ESME:016x}")
+    response = await rig.ask(request_xml("7.2", "<sr:DisableSupply/>"))
+    schema(response)
+    assert code_of(response) == "E55"
+    assert not rig.hub.asked
 
 
 @pytest.mark.parametrize(
