@@ -18,10 +18,11 @@ from smets1.devices.display import (
     SILENT_US,
     DisplayModel,
 )
-from smets1.errors import NoAnswerError
+from smets1.errors import NoAnswerError, RefusedError
 from smets1.eui64 import Eui64
 from smets1.firmware.civil import from_zigbee_s
 from smets1.firmware.device import ENDPOINT, TROUBLE, Board, Device, Factory
+from smets1.firmware.zcl.clusters import cluster_named
 from smets1.firmware.zcl.fields import Values
 from smets1.firmware.zcl.server import CommandContext
 from smets1.hardware.radio import COORDINATOR
@@ -94,7 +95,7 @@ class Follower(Device):
             try:
                 meter = await self._meet(esme)
                 await self._read_electricity(meter)
-                await self._ask_for_reports(meter)
+                await self._ask_for_reports(esme, meter)
                 await self._watch()
             except TROUBLE as error:
                 self.log.info("electricity meter: %s", error)
@@ -120,14 +121,22 @@ class Follower(Device):
         readings.price_mp_per_kwh = int(price["price"])
         self.on_heard()
 
-    async def _ask_for_reports(self, meter: int) -> None:
+    async def _ask_for_reports(self, esme: Eui64, meter: int) -> None:
         longest_s = max(1, self._report_interval_us // SECOND_US)
         wanted: dict[str, dict[str, Any]] = {
             "metering": {name: (min(5, longest_s), longest_s, 0) for name in _LIVE_METER},
             "prepayment": {name: (min(5, longest_s), longest_s, 0) for name in _LIVE_ACCOUNT},
         }
         for cluster, attributes in wanted.items():
+            await self._bind(esme, cluster)
             await self.app.configure_reporting(meter, ENDPOINT, cluster, attributes)
+
+    async def _bind(self, esme: Eui64, cluster: str) -> None:
+        """Reports follow the meter's binding table, which outlives its power cuts."""
+        try:
+            await self.port.bind(esme, ENDPOINT, cluster_named(cluster).cluster_id, ENDPOINT)
+        except RefusedError as error:  # a full table: reports come to who configured them all the same
+            self.log.info("%s is not bound: %s", cluster, error)
 
     async def _watch(self) -> None:
         """Returns when the meter has been silent for several reports, or an hour is over."""

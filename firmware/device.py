@@ -31,6 +31,7 @@ from smets1.errors import (
 from smets1.eui64 import Eui64, format_eui64
 from smets1.firmware.civil import CivilClock
 from smets1.firmware.crypto.cbke import DeviceIdentity
+from smets1.firmware.groups import add_groups, add_identify
 from smets1.firmware.images import ImageSlots
 from smets1.firmware.nvm import Nvm
 from smets1.firmware.ota.client import OtaIdentity
@@ -125,7 +126,9 @@ class Device:
         self.rng = board.rng
         name = f"{type(self).__name__} {format_eui64(factory.eui64)}"
         self.log = DeviceLogger(getLogger(__name__), {"device": name})
-        self.app = ZclApplication(han=board.port, post=self.post, scheduler=board.scheduler)
+        self.app = ZclApplication(
+            han=board.port, post=self.post, scheduler=board.scheduler, bound=board.port.bound_targets
+        )
         engine = KeyEstablishment(
             {factory.identity.suite: factory.identity}, board.rng, session_limit=self.ke_sessions
         )
@@ -420,3 +423,4 @@ class Device:
             manufacturer=factory.manufacturer,
             device_type=factory.device_type,
         )
+        add_groups(core, ENDPOINT, self.port.group_members, add_identify(core, ENDPOINT, self.scheduler))

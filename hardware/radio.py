@@ -26,7 +26,9 @@ __all__ = [
     "ApsIndication",
     "ApsMessage",
     "ApsSecurity",
+    "BoundTarget",
     "FrameRadio",
+    "GroupMembers",
     "HanListener",
     "HanPort",
     "JoinedDevice",
@@ -179,6 +181,29 @@ class ApsMessage:
     payload: bytes
     is_secured: bool = True  # under the link key shared with the destination; NWK security always
     wants_ack: bool = True
+    group: int | None = None  # to the members of this group, in a broadcast; the endpoint does not count
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BoundTarget:
+    """Where a binding leads, as of now: an endpoint of a device, or a group."""
+
+    short_address: int = BROADCAST_RX_ON
+    endpoint: int = 0
+    group: int | None = None
+
+
+class GroupMembers(Protocol):
+    """Which endpoints of a node answer to which group address. Changes are durable on return."""
+
+    def groups(self, endpoint: int) -> list[int]: ...
+    def add(self, group: int, endpoint: int) -> bool:
+        """False: the table is full."""
+
+    def remove(self, group: int, endpoint: int) -> bool:
+        """False: it was no member."""
+
+    def remove_all(self, endpoint: int) -> None: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -227,6 +252,17 @@ class HanPort(Protocol):
     @property
     def network_key(self) -> bytes | None:
         """For key files that a decoder reads, of test runs only; None where there is none, or it is secret"""
+
+    @property
+    def group_members(self) -> GroupMembers: ...
+    def bound_targets(self, endpoint: int, cluster_id: int) -> list[BoundTarget]:
+        """Whom the binding table sends a cluster's reports to; without those whose address is not known."""
+
+    async def bind(self, peer: Eui64, peer_endpoint: int, cluster_id: int, endpoint: int) -> None:
+        """Ask `peer` to send that cluster's reports to our `endpoint` from now on (Bind_req).
+
+        Raises NoAnswerError, or RefusedError with the status of the answer.
+        """
 
     def attach(self, listener: HanListener) -> None: ...
     def set_endpoints(self, endpoints: tuple[SimpleDescriptor, ...]) -> None:

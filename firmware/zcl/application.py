@@ -31,7 +31,7 @@ from smets1.firmware.zcl.server import ClusterInstance, CommandContext, Via
 from smets1.firmware.zcl.status import FrameType, GeneralCommand, Side, to_status
 from smets1.firmware.zcl.types import Value
 from smets1.hardware.clock import Scheduler, Timer
-from smets1.hardware.radio import ApsIndication, ApsMessage, ApsSecurity
+from smets1.hardware.radio import ApsIndication, ApsMessage, ApsSecurity, BoundTarget
 
 __all__ = ["DEFAULT_TIMEOUT_US", "SE_PROFILE", "ApsSender", "ZclApplication"]
 
@@ -49,6 +49,7 @@ class ApsSender(Protocol):
 class _Binding:
     destination: Callable[[], int | None]
     endpoint: int
+    is_configurer: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,12 +96,15 @@ class ZclApplication:
         guard: Guard | None = None,
         profile_id: int = SE_PROFILE,
         source_endpoint: int = 1,
+        bound: Callable[[int, int], list[BoundTarget]] | None = None,
     ) -> None:
+        """`bound(endpoint, cluster_id)`: whom the device's binding table names."""
         self.core = ZclCore(guard=guard)
         self.core.on_change = self._arm
         self.core.on_configured = self._on_configured
         self.binds_configurer = True
-        """Who configures reporting is bound by doing so (simplified: no Bind request is needed)."""
+        """Who configures reporting gets reports without a Bind request too; see `_report_targets`."""
+        self._bound = bound or (lambda _endpoint, _cluster_id: [])
         self._han = han
         self._post = post
         self._scheduler = scheduler
@@ -413,24 +417,24 @@ class ZclApplication:
             found = instance.read(row.attribute_id)
             if found is not None:
                 records.append(TypedValue(row.attribute_id, row.type.type_id, found[1]))
-        await self._han.send(self._report_message(instance, tuple(records), destination, endpoint))
+        target = BoundTarget(short_address=destination, endpoint=endpoint)
+        await self._han.send(self._report_message(instance, tuple(records), target))
 
     def _report_message(
         self,
         instance: ClusterInstance,
         records: tuple[TypedValue, ...],
-        destination: int,
-        endpoint: int,
+        target: BoundTarget,
     ) -> ApsMessage:
-        cluster = instance.cluster
+        cluster, destination = instance.cluster, target.short_address
         frame = general_frame(
             general.ReportAttributes(records),
             sender=instance.side,
             sequence=self._next_sequence(destination, cluster.cluster_id),
             manufacturer_code=cluster.manufacturer_code,
         )
-        route = self._target(cluster, destination, endpoint, instance.endpoint, None)
-        return route.message(frame, self._profile_id)
+        route = self._target(cluster, destination, target.endpoint, instance.endpoint, None)
+        return replace(route.message(frame, self._profile_id), group=target.group)
 
     def _target(
         self,
@@ -482,6 +486,8 @@ class ZclApplication:
         cluster: Cluster | int | str,
         destination: int | Callable[[], int | None],
         destination_endpoint: int,
+        *,
+        is_configurer: bool = False,
     ) -> None:
         """Send reports of a cluster there. A callable is asked each time (None: nowhere just now)."""
         key = (endpoint, find_cluster(cluster).cluster_id)
@@ -493,7 +499,7 @@ class ZclApplication:
             if destination in known:
                 return
             short_address = destination
-            bindings.append(_Binding(lambda: short_address, destination_endpoint))
+            bindings.append(_Binding(lambda: short_address, destination_endpoint, is_configurer))
         else:
             bindings.append(_Binding(destination, destination_endpoint))
 
@@ -515,7 +521,10 @@ class ZclApplication:
 
     def _on_configured(self, instance: ClusterInstance, context: CommandContext) -> None:
         if self.binds_configurer and context.source is not None:
-            self.bind_reports(instance.endpoint, instance.cluster, context.source, context.source_endpoint)
+            targets = self._bound(instance.endpoint, instance.cluster.cluster_id)
+            configurer = (context.source, context.source_endpoint)
+            if configurer not in [(target.short_address, target.endpoint) for target in targets]:
+                self.bind_reports(instance.endpoint, instance.cluster, *configurer, is_configurer=True)
 
     def _arm(self) -> None:
         due_us = self.core.reporting.next_timer_us()
@@ -531,11 +540,30 @@ class ZclApplication:
         self.core.reporting.on_timer(now_us=self._scheduler.now_us())
         for item in self.core.reporting.take_reports():
             instance = item.instance
-            for binding in self._bindings.get((instance.endpoint, instance.cluster.cluster_id), ()):
-                destination = binding.destination()
-                if destination is not None:
-                    self._post(self._report_message(instance, item.records, destination, binding.endpoint))
+            for target in self._report_targets(instance.endpoint, instance.cluster.cluster_id):
+                self._post(self._report_message(instance, item.records, target))
         self._arm()
+
+    def _report_targets(self, endpoint: int, cluster_id: int) -> list[BoundTarget]:
+        """The binding table, and whoever configured reporting without a binding: many displays do only that.
+
+        Once a binding names a configurer, the table alone decides: to be unbound then is to hear no more.
+        A group hears only what needs no link key, since its members share none.
+        """
+        targets = self._bound(endpoint, cluster_id)
+        named = {(target.short_address, target.endpoint) for target in targets}
+        others = self._bindings.get((endpoint, cluster_id), [])
+        if named:
+            others[:] = [
+                binding
+                for binding in others
+                if not binding.is_configurer or (binding.destination(), binding.endpoint) not in named
+            ]
+        for binding in others:
+            destination = binding.destination()
+            if destination is not None and (destination, binding.endpoint) not in named:
+                targets.append(BoundTarget(short_address=destination, endpoint=binding.endpoint))
+        return [target for target in targets if target.group is None or not is_protected(cluster_id)]
 
     def close(self) -> None:
         """Stop reporting; questions that wait end with ClosedError."""

@@ -109,8 +109,11 @@ class ApsLayer(ApsSender):
                 raise SecurityError("the install-code key protects no application traffic")
         if not data.is_secured:
             raise SecurityError("application data without the network key")
-        if header.group is not None and header.group not in self.groups:
-            return
+        endpoints = [header.destination_endpoint]
+        if header.group is not None:
+            endpoints = self.groups.endpoints(header.group)
+            if not endpoints or not data.is_broadcast:
+                return
         if header.fragment is not Fragment.NONE:
             whole = self._collect(header, payload, data, entry, now_us)
             if whole is None:
@@ -124,20 +127,21 @@ class ApsLayer(ApsSender):
         if entry is not None and self._nwk.addresses.get(data.source) != entry.partner:
             # The link key proves who is there; whoever missed its announcement can answer now.
             self._nwk.learn_address(data.source, entry.partner)
-        self.events.append(
-            ApsIndication(
-                source=data.source,
-                source_eui64=self._nwk.addresses.get(data.source) if entry is None else entry.partner,
-                source_endpoint=header.source_endpoint,
-                destination_endpoint=header.destination_endpoint if header.group is None else 0xFF,
-                cluster_id=header.cluster_id,
-                profile_id=header.profile_id,
-                payload=payload,
-                security=_security_of(entry),
-                is_broadcast=data.is_broadcast,
-                lqi=data.lqi,
+        for endpoint in endpoints:
+            self.events.append(
+                ApsIndication(
+                    source=data.source,
+                    source_eui64=self._nwk.addresses.get(data.source) if entry is None else entry.partner,
+                    source_endpoint=header.source_endpoint,
+                    destination_endpoint=endpoint,
+                    cluster_id=header.cluster_id,
+                    profile_id=header.profile_id,
+                    payload=payload,
+                    security=_security_of(entry),
+                    is_broadcast=data.is_broadcast,
+                    lqi=data.lqi,
+                )
             )
-        )
 
     def _is_repeat(self, source: int, counter: int, now_us: int) -> bool:
         heard = self._heard.get(source)

@@ -14,6 +14,7 @@ from smets1.errors import SecurityError
 from smets1.firmware.zigbee.aps_fragments import IncomingTransfer, OutgoingTransfer
 from smets1.firmware.zigbee.aps_frames import ApsCommand, ApsFrameType, ApsHeader, Fragment, command_header
 from smets1.firmware.zigbee.aps_tables import ACK_WAIT_US, ApsConfirm, ApsStatus, HeardCounters, Sending
+from smets1.firmware.zigbee.binding_tables import GroupTable
 from smets1.firmware.zigbee.nwk_events import NwkConfirm, NwkStatus
 from smets1.firmware.zigbee.nwk_membership import NwkLayer
 from smets1.firmware.zigbee.security import NEW_LIFE_STEP, KeyMaterial, LinkKeyEntry
@@ -33,6 +34,8 @@ LINK_OCTETS: Final = 13 + 4
 INTERFRAME_US: Final = 50_000  # apscInterframeDelay as Smart Energy sets it
 MAX_BLOCKS: Final = 64
 pack_header = struct.Struct("<BBHHBB").pack
+_pack_group_header = struct.Struct("<BHHHBB").pack
+_GROUP_DELIVERY: Final = 0x0C
 
 
 class ApsSender:
@@ -62,7 +65,7 @@ class ApsSender:
     def __init__(self, nwk: NwkLayer, keys: KeyMaterial, rng: random.Random, timers: TimerQueue) -> None:
         self.keys = keys
         self.events: list[object] = []
-        self.groups: set[int] = set()
+        self.groups: GroupTable
         self.join_entry: LinkKeyEntry | None = None
         """While joining: the install-code key, shared with a trust centre that is not known yet."""
         self.swap_entry: LinkKeyEntry | None = None
@@ -110,6 +113,8 @@ class ApsSender:
         """The key to protect a message with; None where it asks for none. Raises SecurityError."""
         if not message.is_secured:
             return None
+        if message.destination >= 0xFFF8:
+            raise SecurityError("no link key is shared with all the receivers of a broadcast")
         eui64 = self._nwk.addresses.get(message.destination)
         entry = None if eui64 is None else self.keys.links.get(eui64)
         if entry is None or entry.origin is KeyOrigin.INSTALL_CODE:
@@ -128,9 +133,13 @@ class ApsSender:
         sending.payload = message.payload
         sending.wants_ack = wants_ack
         control = (0x08 if is_broadcast else 0) | (0x20 if entry else 0) | (0x40 if wants_ack else 0)
-        sending.header = pack_header(
+        group = message.group
+        pack, endpoint = pack_header, message.destination_endpoint
+        if group is not None:
+            control, pack, endpoint = _GROUP_DELIVERY, _pack_group_header, group
+        sending.header = pack(
             control,
-            message.destination_endpoint,
+            endpoint,
             message.cluster_id,
             message.profile_id,
             message.source_endpoint,

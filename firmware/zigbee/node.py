@@ -13,7 +13,15 @@ from functools import partial
 from logging import getLogger
 from typing import Any, ClassVar, Final
 
-from smets1.errors import ClosedError, DecodeError, EmulatorError, LostError, MisuseError, NoAnswerError
+from smets1.errors import (
+    ClosedError,
+    DecodeError,
+    EmulatorError,
+    LostError,
+    MisuseError,
+    NoAnswerError,
+    RefusedError,
+)
 from smets1.eui64 import Eui64, format_eui64
 from smets1.firmware.nvm import Nvm
 from smets1.firmware.zigbee.aps_tables import ApsConfirm, ApsStatus
@@ -35,13 +43,15 @@ from smets1.firmware.zigbee.stack_events import (
     ProcedureEnded,
 )
 from smets1.firmware.zigbee.zdo import ZdpAnswered
-from smets1.firmware.zigbee.zdp_frames import AddressResponse, ZdpCluster
+from smets1.firmware.zigbee.zdp_frames import AddressResponse, BindRequest, ZdpCluster, ZdpStatus
 from smets1.hardware.clock import Scheduler, Timer
 from smets1.hardware.radio import (
     BROADCAST_RX_ON,
     ApsIndication,
     ApsMessage,
+    BoundTarget,
     FrameRadio,
+    GroupMembers,
     HanListener,
     JoinedDevice,
     LinkKey,
@@ -409,6 +419,36 @@ class HanNode:
 
     def known_eui64(self, short_address: int) -> Eui64 | None:
         return self.stack.nwk.addresses.get(short_address)
+
+    @property
+    def group_members(self) -> GroupMembers:
+        return self.stack.aps.groups
+
+    def bound_targets(self, endpoint: int, cluster_id: int) -> list[BoundTarget]:
+        targets = []
+        for binding in self.stack.zdo.bindings.of(endpoint, cluster_id):
+            if binding.destination is None:
+                targets.append(BoundTarget(group=binding.group))
+                continue
+            short_address = self.known_short(binding.destination)
+            if short_address is not None:
+                targets.append(
+                    BoundTarget(short_address=short_address, endpoint=binding.destination_endpoint)
+                )
+        return targets
+
+    async def bind(self, peer: Eui64, peer_endpoint: int, cluster_id: int, endpoint: int) -> None:
+        request = BindRequest(
+            source=peer,
+            source_endpoint=peer_endpoint,
+            cluster_id=cluster_id,
+            destination=self.eui64,
+            destination_endpoint=endpoint,
+        )
+        short_address = await self.find_short(peer)
+        answer = await self.ask_zdp(short_address, ZdpCluster.BIND_REQ, request.encode())
+        if not answer or answer[0]:
+            raise RefusedError(answer[0] if answer else ZdpStatus.NOT_SUPPORTED, "the binding was refused")
 
     async def ask_zdp(self, destination: int, cluster_id: int, payload: bytes) -> bytes:
         """A ZDP request -> the answer's octets after the transaction number. Raises NoAnswerError."""

@@ -32,7 +32,7 @@ from smets1.firmware.zigbee.stack_events import (
 )
 from smets1.firmware.zigbee.stack_leaving import StackLeaving
 from smets1.firmware.zigbee.zdo import ZdpAnswered
-from smets1.firmware.zigbee.zdp_frames import BindRequest, ZdpCluster
+from smets1.firmware.zigbee.zdp_frames import ZdpCluster
 from smets1.hardware.radio import (
     COORDINATOR,
     ApsIndication,
@@ -66,9 +66,6 @@ class ZigbeeStack(StackLeaving):
 
     def _pass_on(self, event: ApsConfirm | ZdpAnswered, now_us: int) -> None:
         self.events.append(event)
-
-    def _on_bound(self, binding: BindRequest, now_us: int) -> None:
-        """Kept by the device object; nobody above needs to hear."""
 
     # --- APS commands ---------------------------------------------------------------------------------
 
@@ -176,7 +173,6 @@ class ZigbeeStack(StackLeaving):
     _zdo_handlers: ClassVar[Handlers] = {
         **StackLeaving._zdo_handlers,
         ZdpAnswered: _pass_on,
-        BindRequest: _on_bound,
     }
     _command_handlers: ClassVar[Handlers] = {
         TransportKey: _on_transport_key,

@@ -15,6 +15,7 @@ from smets1.errors import DecodeError
 from smets1.eui64 import Eui64
 from smets1.firmware.nvm import Nvm
 from smets1.firmware.zigbee.aps import ApsLayer
+from smets1.firmware.zigbee.binding_tables import BindingTable, GroupTable
 from smets1.firmware.zigbee.mac import MacLayer
 from smets1.firmware.zigbee.mac_events import RadioAction
 from smets1.firmware.zigbee.nwk import Handlers
@@ -89,7 +90,8 @@ class StackCore:
         self.aps = ApsLayer(self.nwk, self.keys, rng, self.timers)
         self.aps.is_sleepy_address = self._is_sleepy
         self.aps.window_size = config.fragment_window
-        self.zdo = Zdo(self.nwk, config.manufacturer_code, self._send_zdp)
+        self.aps.groups = GroupTable(nvm)
+        self.zdo = Zdo(self.nwk, config.manufacturer_code, BindingTable(nvm), self._send_zdp)
         for descriptor in config.endpoints:
             self.zdo.endpoints[descriptor.endpoint] = descriptor
         self.trust_centre: TrustCentre | None = None

@@ -61,6 +61,8 @@ class StackLeaving(StackJoining):
             self.keys.clear_networks()
             for partner in list(self.keys.links):
                 self.keys.remove_link_key(partner)
+            self.zdo.bindings.clear()
+            self.aps.groups.clear()
             self._close_network(reason)
         handle, self._leave_handle = self._leave_handle, 0
         if handle:

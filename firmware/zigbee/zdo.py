@@ -13,6 +13,7 @@ from typing import ClassVar, Final
 
 from smets1.errors import DecodeError
 from smets1.eui64 import Eui64
+from smets1.firmware.zigbee.binding_tables import BindingTable
 from smets1.firmware.zigbee.nwk_membership import NwkLayer
 from smets1.firmware.zigbee.nwk_tables import Neighbour, Relationship
 from smets1.firmware.zigbee.zdp_frames import (
@@ -42,7 +43,6 @@ from smets1.hardware.radio import (
 __all__ = ["Announced", "ChannelAsked", "LeaveAsked", "PermitAsked", "ScanAsked", "Zdo", "ZdpAnswered"]
 
 RESPONSE: Final = 0x8000
-BINDING_LIMIT: Final = 64
 PARENT_ANNCE_CHILDREN: Final = 8  # in one unfragmented broadcast
 CHANNELS: Final = range(11, 27)
 MAX_SCAN_EXPONENT: Final = 5
@@ -121,11 +121,15 @@ class Zdo:
     )
 
     def __init__(
-        self, nwk: NwkLayer, manufacturer_code: int, send: Callable[[ApsMessage, int], None]
+        self,
+        nwk: NwkLayer,
+        manufacturer_code: int,
+        bindings: BindingTable,
+        send: Callable[[ApsMessage, int], None],
     ) -> None:
         self.events: list[object] = []
         self.endpoints: dict[int, SimpleDescriptor] = {}
-        self.bindings: list[BindRequest] = []
+        self.bindings = bindings
         self.malformed_count = 0
         self.manager = COORDINATOR  # nwkManagerAddr
         self.manager_channels: tuple[int, ...] = tuple(CHANNELS)  # apsChannelMask as the manager set it
@@ -338,25 +342,23 @@ class Zdo:
         request = BindRequest.decode(body)
         if request.source != self._nwk.eui64:
             return bytes((ZdpStatus.NOT_SUPPORTED,))
-        if request not in self.bindings:
-            if len(self.bindings) >= BINDING_LIMIT:
-                return bytes((ZdpStatus.TABLE_FULL,))
-            self.bindings.append(request)
-            self.events.append(request)
+        if request.source_endpoint not in self.endpoints:
+            return bytes((ZdpStatus.INVALID_EP,))
+        if not self.bindings.add(request):
+            return bytes((ZdpStatus.TABLE_FULL,))
         return bytes((ZdpStatus.SUCCESS,))
 
     def _on_unbind(self, indication: ApsIndication, body: bytes, now_us: int) -> bytes | None:
         request = BindRequest.decode(body)
-        if request not in self.bindings:
-            return bytes((ZdpStatus.NO_ENTRY,))
-        self.bindings.remove(request)
-        self.events.append(request)
-        return bytes((ZdpStatus.SUCCESS,))
+        if request.source != self._nwk.eui64:
+            return bytes((ZdpStatus.NOT_SUPPORTED,))
+        return bytes((ZdpStatus.SUCCESS if self.bindings.remove(request) else ZdpStatus.NO_ENTRY,))
 
     def _on_mgmt_bind(self, indication: ApsIndication, body: bytes, now_us: int) -> bytes | None:
         start = ZdpReader(body, "Mgmt_Bind_req").uint(1)
-        part = self.bindings[start : start + LQI_RECORDS]
-        head = bytes((ZdpStatus.SUCCESS, len(self.bindings), start, len(part)))
+        entries = self.bindings.entries
+        part = entries[start : start + LQI_RECORDS]
+        head = bytes((ZdpStatus.SUCCESS, len(entries), start, len(part)))
         return head + b"".join(binding.encode() for binding in part)
 
     # --- management -------------------------------------------------------------------------------------

@@ -15,8 +15,17 @@ from smets1.firmware.civil import CivilClock
 from smets1.firmware.crypto.cbke import CbkeSuite, TestCa
 from smets1.firmware.device import Board, Device, Factory
 from smets1.firmware.nvm import MemoryNvm
+from smets1.firmware.zigbee.binding_tables import GroupTable
 from smets1.hardware.clock import MAX_SPEED, EmulatorLoop, run
-from smets1.hardware.radio import ApsMessage, KeyOrigin, LinkKey, NetworkInfo, NodeRole, SimpleDescriptor
+from smets1.hardware.radio import (
+    ApsMessage,
+    BoundTarget,
+    KeyOrigin,
+    LinkKey,
+    NetworkInfo,
+    NodeRole,
+    SimpleDescriptor,
+)
 
 TRUST_CENTRE = 0xA2
 NETWORK = NetworkInfo(
@@ -53,6 +62,10 @@ class FakePort:
         self.before_send: Callable[[], None] = lambda: None
         self.keys: dict[int, LinkKey] = {}
         self.is_off = False
+        self.group_members = GroupTable(MemoryNvm())
+
+    def bound_targets(self, endpoint: int, cluster_id: int) -> list[BoundTarget]:
+        return []
 
     def attach(self, listener: Any) -> None:
         self.listener = listener

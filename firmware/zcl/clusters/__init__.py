@@ -20,6 +20,7 @@ from smets1.firmware.zcl.clusters.events import EVENTS, MDU_PAIRING
 from smets1.firmware.zcl.clusters.general import (
     ALARMS,
     BASIC,
+    GROUPS,
     IDENTIFY,
     KEEP_ALIVE,
     POWER_CONFIGURATION,
@@ -44,7 +45,7 @@ __all__ = ["CLUSTERS", "MANUFACTURER_CODE", "cluster_named"]
 CLUSTERS: Final[dict[int, Cluster]] = {
     cluster.cluster_id: cluster
     for cluster in (
-        BASIC, POWER_CONFIGURATION, IDENTIFY, ALARMS, TIME, OTA_UPGRADE, KEEP_ALIVE,
+        BASIC, POWER_CONFIGURATION, IDENTIFY, GROUPS, ALARMS, TIME, OTA_UPGRADE, KEEP_ALIVE,
         PRICE, DEMAND_RESPONSE, METERING, MESSAGING, TUNNELING, PREPAYMENT, ENERGY_MANAGEMENT, CALENDAR,
         DEVICE_MANAGEMENT, EVENTS, MDU_PAIRING, KEY_ESTABLISHMENT,
         AUTHORISATION, HUB_CONTROL, DEVICE_INFORMATION,

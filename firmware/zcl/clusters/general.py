@@ -1,7 +1,8 @@
-"""Clusters that are not Smart Energy's own: Basic, Power Configuration, Identify, Alarms, Time, Keep-Alive.
+"""Clusters that are not Smart Energy's own: Basic, Power Configuration, Identify, Groups, Alarms, Time,
+Keep-Alive.
 
-Source: ZCL 07-5123 rev 7, 3.2 (Basic), 3.3 (Power Configuration), 3.5 (Identify), 3.11 (Alarms),
-3.12 (Time); SE 1.2b 15-0131-02 (Keep-Alive, of Smart Energy, but as general as these).
+Source: ZCL 07-5123 rev 7, 3.2 (Basic), 3.3 (Power Configuration), 3.5 (Identify), 3.6 (Groups),
+3.11 (Alarms), 3.12 (Time); SE 1.2b 15-0131-02 (Keep-Alive, of Smart Energy, but as general as these).
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from smets1.firmware.zcl.declare import Cluster, attributes, generated, received
 __all__ = [
     "ALARMS",
     "BASIC",
+    "GROUPS",
     "IDENTIFY",
     "KEEP_ALIVE",
     "POWER_CONFIGURATION",
@@ -117,6 +119,29 @@ IDENTIFY: Final = Cluster(
         received(0x01, "identify_query", must=True),
         received(0x40, "trigger_effect", "effect_identifier:e8 effect_variant:e8"),
         generated(0x00, "identify_query_response", "timeout:u16", must=True),
+    ),
+)
+
+GROUPS: Final = Cluster(
+    cluster_id=0x0004,
+    name="groups",
+    server=attributes("0000  name_support  bm8  M =0"),  # bit 7: groups have names
+    commands=(
+        received(0x00, "add_group", "group_id:u16 group_name:string", must=True),
+        received(0x01, "view_group", "group_id:u16", must=True),
+        received(0x02, "get_group_membership", "group_count:u8 group_list:u16*group_count", must=True),
+        received(0x03, "remove_group", "group_id:u16", must=True),
+        received(0x04, "remove_all_groups", must=True),
+        received(0x05, "add_group_if_identifying", "group_id:u16 group_name:string", must=True),
+        generated(0x00, "add_group_response", "status:e8 group_id:u16", must=True),
+        generated(0x01, "view_group_response", "status:e8 group_id:u16 group_name:string", must=True),
+        generated(
+            0x02,
+            "get_group_membership_response",
+            "capacity:u8 group_count:u8 group_list:u16*group_count",
+            must=True,
+        ),
+        generated(0x03, "remove_group_response", "status:e8 group_id:u16", must=True),
     ),
 )
 

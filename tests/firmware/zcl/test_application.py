@@ -15,7 +15,7 @@ from smets1.firmware.zcl.fields import Values
 from smets1.firmware.zcl.server import LATER, CommandContext, reply
 from smets1.firmware.zcl.status import Side, Status
 from smets1.hardware.clock import MAX_SPEED, EmulatorLoop, run
-from smets1.hardware.radio import ApsIndication, ApsMessage, ApsSecurity
+from smets1.hardware.radio import ApsIndication, ApsMessage, ApsSecurity, BoundTarget
 
 HUB, METER = 0x0000, 0x1234
 
@@ -221,6 +221,33 @@ async def test_own_reports_to_a_moving_address(pair: Pair) -> None:
     where[0] = HUB
     await asyncio.sleep(10)
     assert heard == [{"current_summation_delivered": 500}]
+
+
+@in_virtual_time
+async def test_a_binding_takes_the_place_of_whoever_configured_and_may_be_undone(pair: Pair) -> None:
+    table: list[BoundTarget] = []
+    meter = ZclApplication(
+        han=pair.meter_port, post=pair.meter_port.post, scheduler=pair.loop, bound=lambda *_: list(table)
+    )
+    pair.meter_port.app = meter
+    meter.core.add_server(1, "metering").set("current_summation_delivered", 1)
+
+    async def targets() -> set[tuple[int, int]]:
+        pair.meter_port.sent.clear()
+        await asyncio.sleep(10)
+        return {(message.destination, message.destination_endpoint) for message in pair.meter_port.sent}
+
+    wanted = {"current_summation_delivered": (0, 5, 0)}
+    await pair.hub.configure_reporting(METER, 1, "metering", wanted)
+    assert await targets() == {(HUB, 1)}  # a display that only configures
+    table.append(BoundTarget(short_address=0x77, endpoint=4))
+    assert await targets() == {(HUB, 1), (0x77, 4)}
+    table.append(BoundTarget(short_address=HUB, endpoint=1))
+    assert await targets() == {(HUB, 1), (0x77, 4)}
+    table.clear()
+    assert await targets() == set()  # unbound, whoever configured
+    table.append(BoundTarget(group=5))
+    assert await targets() == set()  # nobody in a group could tell whose report it is
 
 
 @in_virtual_time
