@@ -7,8 +7,9 @@ from typing import Any, Final
 
 from smets1.devices.display_panel import DISPLAY_KEYS, DisplayPanel, Request
 from smets1.devices.follower import Follower
+from smets1.devices.parameter_service import ParameterService
 from smets1.errors import InputError, RefusedError
-from smets1.firmware.device import TROUBLE, Board, Factory
+from smets1.firmware.device import ENDPOINT, TROUBLE, Board, Factory
 
 __all__ = ["DisplayDevice", "split_keys"]
 
@@ -31,6 +32,8 @@ class DisplayDevice(Follower):
         """`options`: as of a `Follower`."""
         super().__init__(factory, board, **options)
         self.panel = DisplayPanel(lambda: self.model.view(utc_us=self.civil.utc_us()))
+        information = self.app.core.server(ENDPOINT, "device_information")
+        self.parameters = ParameterService(information, self.nvm, self.civil)
 
     @property
     def screen(self) -> dict[str, list[str]]:

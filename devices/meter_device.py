@@ -21,9 +21,11 @@ from smets1.devices.meter import MeterCore
 from smets1.devices.meter_clusters import MeterClusters
 from smets1.devices.meter_face import MeterFace
 from smets1.devices.panel import Identity
+from smets1.devices.parameter_service import ParameterService
 from smets1.devices.tokens import TopUpDesk, TopUpResult
 from smets1.errors import DecodeError, RefusedError, SecurityError
 from smets1.firmware.device import ENDPOINT, TROUBLE, Board, Device, Factory
+from smets1.firmware.key_proof import NONCE_OCTETS
 from smets1.firmware.zcl.clusters.smets1 import CriticalStatus
 from smets1.firmware.zcl.fields import Values
 from smets1.firmware.zcl.server import Answer, ClusterInstance, CommandContext, Via, reply
@@ -87,6 +89,13 @@ class MeterDevice(Device):
             commit=self._on_keys,
         )
         self.clusters.on_top_up = self.face.unlock
+        self.parameters = ParameterService(
+            self.app.core.server(ENDPOINT, "device_information"),
+            self.nvm,
+            self.civil,
+            meter=meter,
+            on_change=self._on_change,
+        )
         self._timer: Timer | None = None
         self._is_closing = False
         self._push_wanted = asyncio.Event()
@@ -208,6 +217,7 @@ class MeterDevice(Device):
         cluster.handle("critical_instruction", self._on_critical_instruction)
         cluster.handle("rotate_key", self._on_rotate_key)
         cluster.handle("status_push_ack", self._on_push_ack)
+        cluster.handle("verify_prepayment_key", self._on_verify_prepayment_key)
 
     def is_from_head_end(self, context: CommandContext) -> bool:
         """Whether a frame was the head end's, as far as the device can tell: it came from the hub."""
@@ -265,6 +275,12 @@ class MeterDevice(Device):
         self.authorisation.drop_old_key()
         self.log.info("SUA key of generation %d in force", self.authorisation.generation)
         self._push_wanted.set()
+
+    def _on_verify_prepayment_key(self, fields: Values, context: CommandContext) -> Answer:
+        nonce = bytes(fields["nonce"])
+        if not self.is_from_head_end(context) or len(nonce) != NONCE_OCTETS:
+            raise RefusedError(Status.NOT_AUTHORIZED, "who does not operate the meter asks no proof")
+        return reply("prepayment_key_proof", proof=self.desk.prove_key(nonce))
 
     # --- status push --------------------------------------------------------------------------------
 

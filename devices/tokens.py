@@ -30,6 +30,7 @@ from smets1.devices.state import StateReader, pack_state
 from smets1.devices.supply import OffReason, SupplyState
 from smets1.errors import DecodeError
 from smets1.eui64 import Eui64
+from smets1.firmware.key_proof import prove_prepayment_key
 from smets1.firmware.nvm import Nvm
 from smets1.firmware.utrn import CounterCache, TokenReason, group_digits, verify
 from smets1.firmware.zcl.clusters.prepayment import OriginatingDevice, ResultType
@@ -187,6 +188,10 @@ class TopUpDesk:
 
     def __repr__(self) -> str:
         return f"TopUpDesk(target={self.target:016X}, highest={self.cache.highest})"
+
+    def prove_key(self, nonce: bytes) -> bytes:
+        """The answer to the operator's question whether this is the key that it has on its books."""
+        return prove_prepayment_key(self._key, self.target, nonce)
 
     def enter(
         self,

@@ -121,6 +121,8 @@ class AlertDesk:
         self._on_response = on_response
         self._fresh: list[StoredResponse] = []
         self._series: dict[tuple[Eui64, int], _Series] = {}
+        self.concerns: Callable[[ServiceUser, InventoryDevice], bool] = lambda _user, _device: True
+        """Whether a user is the one that registration data name, where several have a role."""
 
     def announce(self) -> None:
         """What was written is durable now."""
@@ -224,7 +226,10 @@ class AlertDesk:
         return [
             user
             for user in self._users.all()
-            if user.is_active and user.eui64 != self.dsp and wanted & set(user.roles)
+            if user.is_active
+            and user.eui64 != self.dsp
+            and wanted & set(user.roles)
+            and self.concerns(user, device)
         ]
 
     @staticmethod

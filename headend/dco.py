@@ -138,6 +138,24 @@ class Dco:
     def is_enrolled(self, device: Eui64) -> bool:
         return self._nvm.get(_key(device)) is not None
 
+    def discard(self, device: Eui64) -> None:
+        """Forget a device and all its keys: its home goes back to the SMSO. Committed; again is no error."""
+        self._nvm.delete(_key(device))
+        self._nvm.commit()
+
+    def extend_package(self, hub: Eui64, device: Eui64, sua_key: bytes) -> None:
+        """Add a device to its home's key package (Uplift 1.2, 7.1): until then it can be sent nothing."""
+        self.enrol(device, sua_key)
+        members = [*self.package_of(hub), device]
+        self._nvm.put(f"package/{hub:016x}", cbor2.dumps(sorted(set(members))))
+        self._nvm.commit()
+
+    def package_of(self, hub: Eui64) -> list[Eui64]:
+        """The devices of a home whose keys the DCO holds, as far as they were added by package."""
+        stored = self._nvm.get(f"package/{hub:016x}")
+        value: Any = [] if stored is None else load_strict(stored)
+        return [device for device in value if self.is_enrolled(device)]
+
     def generation(self, device: Eui64) -> int:
         """Of the key in use. Raises RefusedError for a device that is not enrolled."""
         return self._get(device).generation

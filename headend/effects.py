@@ -34,6 +34,7 @@ class Effects:
         self._alerts = alerts
         self._credentials = credentials
         self._find_certificate = find_certificate
+        self.on_commissioned: Callable[[InventoryDevice, int], None] = lambda _device, _utc_us: None
 
     def apply(self, task: Task, *, now_utc_us: int) -> None:
         effect = _EFFECTS.get(task.srv)
@@ -45,6 +46,7 @@ class Effects:
         device = self._inventory.find(task.device.eui64) or task.device
         device = replace(device, status=DeviceStatus.COMMISSIONED, commissioned_utc_us=now_utc_us)
         self._inventory.put(device)
+        self.on_commissioned(device, now_utc_us)
         self._alerts.commissioned(device, now_utc_us=now_utc_us)
         self._place_first(device, now_utc_us)
 

@@ -49,7 +49,8 @@ from smets1.headend.rotation import RotationResult, Rotator
 from smets1.headend.s1sp import Execution, S1sp, StepFailedError, Wan
 from smets1.headend.schedules import ScheduleBook
 from smets1.headend.srv import PLANS
-from smets1.headend.srv.steps import Task
+from smets1.headend.srv.device_log import COMMISSIONING_PLANS
+from smets1.headend.srv.steps import Plan, Task
 from smets1.headend.store import Store, StoredRequest, StoredResponse
 from smets1.headend.users import DEFAULT_DSP, DEFAULT_USERS, ServiceUser, UserTable
 from smets1.headend.utrn_desk import UtrnDesk
@@ -145,6 +146,8 @@ class HeadEnd:
             civil=civil,
             alerts=self.alerts,
         )
+        self.is_commissioning: Callable[[InventoryDevice, str], bool] = lambda _device, _srv: False
+        """Whether a service for a device is a Commissioning Request: such a one reaches no device."""
         self._desk = NonDeviceDesk(
             users=self.users,
             inventory=self.inventory,
@@ -363,7 +366,7 @@ class HeadEnd:
         )
         execution = Execution(
             key=stored.key,
-            plan=PLANS[checked.variant.srv],
+            plan=self._plan(checked.device, checked.variant.srv),
             task=task,
             role=checked.role,
             not_before_utc_us=stored.not_before_utc_us,
@@ -373,6 +376,15 @@ class HeadEnd:
         work = self._spawn(self._carry_out(stored, checked, execution))
         if stored.not_before_utc_us > self._civil.utc_us():
             self._future[stored.key] = stored, work
+
+    def _plan(self, device: InventoryDevice, srv: str) -> Plan:
+        if srv in COMMISSIONING_PLANS and self.is_commissioning(device, srv):
+            return COMMISSIONING_PLANS[srv]
+        return PLANS[srv]
+
+    def on_commissioned(self, listener: Callable[[InventoryDevice, int], None]) -> None:
+        """`listener(meter, utc_us)` at each successful 8.1.1, before its response is written."""
+        self._effects.on_commissioned = listener
 
     def _other_device(self, body: XmlNode) -> InventoryDevice | None:
         """The second device that a request is about."""
@@ -537,12 +549,30 @@ class HeadEnd:
             raise InputError(f"no UTRN can be made for {format_eui64(device)}: no user is its supplier")
         return self.utrn_desk.make(device, originator=originator, pounds=pounds, pence=pence)
 
-    async def rotate_sua_key(self, device: Eui64) -> RotationResult:
+    async def rotate_sua_key(
+        self,
+        device: Eui64,
+        *,
+        hub: Eui64 | None = None,
+        generation: int | None = None,
+        lifetime_us: int | None = None,
+    ) -> RotationResult:
         """Give a device a new SUA key through a Critical Instruction, and wait for the outcome.
 
-        Raises InputError for a device that is not in the inventory or has no SUA key.
+        `hub`, `generation`: see `Rotator.rotate`. Raises InputError for a device that is not in the inventory
+        or has no SUA key.
         """
-        return await self._rotator.rotate(device, self.inventory, lifetime_us=self.settings.lifetime_us)
+        return await self._rotator.rotate(
+            device,
+            self.inventory,
+            lifetime_us=lifetime_us or self.settings.lifetime_us,
+            hub=hub,
+            generation=generation,
+        )
+
+    def on_key_confirmed(self, listener: Callable[[Eui64], None]) -> None:
+        """`listener(device)`: a status push has proven which key the device holds."""
+        self._rotator.on_confirmed = listener
 
     def on_event(self, hub: Eui64, event: WanEvent) -> None:
         """What a device says unasked; called once per event, in the event loop."""

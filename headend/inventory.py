@@ -58,17 +58,38 @@ class Inventory:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._devices = {eui64: _from_record(eui64, record) for eui64, record in store.devices().items()}
+        self._devices: dict[Eui64, InventoryDevice] = {}
+        self._hubs: dict[Eui64, dict[Eui64, None]] = {}  # the devices of each home
+        self._points: dict[str, dict[Eui64, None]] = {}  # the devices of each meter point
+        for eui64, record in store.devices().items():
+            self._note(_from_record(eui64, record))
 
     def put(self, device: InventoryDevice) -> None:
         """Add or replace; committed. What is already so costs nothing."""
         if self._devices.get(device.eui64) != device:
             self._store.put_device(device.eui64, _to_record(device))
-            self._devices[device.eui64] = device
+            self._drop(device.eui64)
+            self._note(device)
+
+    def _note(self, device: InventoryDevice) -> None:
+        self._devices[device.eui64] = device
+        self._hubs.setdefault(device.hub, {})[device.eui64] = None
+        if device.mpxn is not None:
+            self._points.setdefault(device.mpxn.lstrip("0"), {})[device.eui64] = None
+
+    def _drop(self, eui64: Eui64) -> None:
+        """Of the indexes too; one that is not there is no error."""
+        device = self._devices.pop(eui64, None)
+        if device is not None:
+            self._hubs[device.hub].pop(eui64)
+            if device.mpxn is not None:
+                self._points[device.mpxn.lstrip("0")].pop(eui64)
 
     def delete(self, eui64: Eui64) -> None:
         """Raises KeyError for a device that is not there."""
-        del self._devices[eui64]
+        if eui64 not in self._devices:
+            raise KeyError(eui64)
+        self._drop(eui64)
         self._store.delete_device(eui64)
 
     def find(self, eui64: Eui64) -> InventoryDevice | None:
@@ -90,6 +111,10 @@ class Inventory:
         found = _first(device for device in self.all() if is_there(device))
         return [] if found is None else self.home_of(found.eui64)
 
+    def is_point_known(self, mpxn: str) -> bool:
+        """Whether a device in use bears this MPAN or MPRN."""
+        return bool(self._points.get(mpxn.lstrip("0")))
+
     def home_of_mpxn(self, mpxn: str) -> list[InventoryDevice]:
         """By MPAN or MPRN; leading zeros of an MPRN do not count (Uplift 1.2)."""
         wanted = mpxn.lstrip("0")
@@ -110,7 +135,7 @@ class Inventory:
         return [self._devices[eui64] for eui64 in sorted(self._devices)]
 
     def _of_hub(self, hub: Eui64) -> list[InventoryDevice]:
-        return [device for device in self.all() if device.hub == hub]
+        return [self._devices[eui64] for eui64 in sorted(self._hubs.get(hub, ()))]
 
     def _first_of_type(self, hub: Eui64, device_type: DeviceType) -> InventoryDevice | None:
         return _first(device for device in self._of_hub(hub) if device.device_type is device_type)

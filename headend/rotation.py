@@ -12,8 +12,11 @@ from collections.abc import Callable, Coroutine
 from enum import StrEnum, unique
 from typing import Any, Final
 
+import cbor2
+
 from smets1.errors import DecodeError, InputError, RefusedError
 from smets1.eui64 import Eui64, format_eui64
+from smets1.firmware.cbor import load_strict
 from smets1.firmware.civil import CivilClock
 from smets1.firmware.sua import SHARE_OCTETS
 from smets1.firmware.wan.messages import WanEvent, WanRequest, WanResponse, WanStatus
@@ -63,13 +66,27 @@ class Rotator:
         self._dco = dco
         self._civil = civil
         self._random_octets = random_octets
+        self.on_confirmed: Callable[[Eui64], None] = lambda _device: None
+        """A device has proven by a status push that it holds the key in use."""
 
     def owns(self, stored: StoredRequest) -> bool:
         return stored.srv == _SRV
 
-    async def rotate(self, device: Eui64, inventory: Inventory, *, lifetime_us: int) -> RotationResult:
-        """One attempt, durable from here on. Raises InputError for an unknown device or one without key."""
-        if inventory.find(device) is None or not self._dco.is_enrolled(device):
+    async def rotate(
+        self,
+        device: Eui64,
+        inventory: Inventory,
+        *,
+        lifetime_us: int,
+        hub: Eui64 | None = None,
+        generation: int | None = None,
+    ) -> RotationResult:
+        """One attempt, durable from here on. Raises InputError for an unknown device or one without key.
+
+        `generation`: the one that is wanted; where the device is known to hold it already nothing is asked.
+        `hub`: of a device that is not in the inventory yet, since its home is still migrating.
+        """
+        if (hub is None and inventory.find(device) is None) or not self._dco.is_enrolled(device):
             raise InputError(f"{format_eui64(device)} is not a device with a SUA key")
         now_utc_us = self._civil.utc_us()
         attempt = self._store.next_count(f"rotations {device:016x}")
@@ -78,7 +95,7 @@ class Rotator:
             originator=0,
             target=device,
             srv=_SRV,
-            xml=b"",
+            xml=_note(hub, generation),
             accepted_utc_us=now_utc_us,
             not_before_utc_us=now_utc_us,
             expires_utc_us=now_utc_us + lifetime_us,
@@ -89,11 +106,15 @@ class Rotator:
     async def resume(self, stored: StoredRequest, inventory: Inventory) -> RotationResult:
         """Carry an accepted rotation to its end, from wherever it stopped."""
         known = inventory.find(stored.target)
-        hub = stored.target if known is None else known.hub
+        noted, wanted = _read_note(stored.xml)
+        hub = noted if noted is not None else stored.target if known is None else known.hub
         async with self._s1sp.device_lock(stored.target):
             generation = self._dco.generation(stored.target) + 1
             try:
-                result = await self._attempt(stored, hub)
+                if wanted is not None and wanted < generation:
+                    result = RotationResult.ROTATED
+                else:
+                    result = await self._attempt(stored, hub)
             except StepFailedError as error:
                 _log.warning("rotation of %s: %s", format_eui64(stored.target), error)
                 result = RotationResult.UNKNOWN
@@ -177,7 +198,8 @@ class Rotator:
             _log.info("event of %s on cluster 0x%04X", format_eui64(event.source), event.cluster_id)
             return None
         device = inventory.find(event.source)
-        if device is None or device.hub != hub:
+        is_other = device is not None and device.hub not in (0, hub)
+        if is_other or (device is None and not self._dco.is_enrolled(event.source)):
             _log.warning("hub %s reports an event of a device it does not have", format_eui64(hub))
             return None
         try:
@@ -188,6 +210,7 @@ class Rotator:
             return None
         if not is_held:
             return None
+        self.on_confirmed(event.source)
         return self._acknowledge(hub, event, values["generation"])
 
     async def _acknowledge(self, hub: Eui64, event: WanEvent, generation: int) -> None:
@@ -204,3 +227,13 @@ class Rotator:
             self._wan.forget(response.request_id)
         except StepFailedError as error:
             _log.info("acknowledgement to %s: %s", format_eui64(event.source), error)
+
+
+def _note(hub: Eui64 | None, generation: int | None) -> bytes:
+    """What an attempt must remember besides its device; empty as in attempts of earlier versions."""
+    return b"" if hub is None and generation is None else cbor2.dumps([hub, generation])
+
+
+def _read_note(octets: bytes) -> tuple[Eui64 | None, int | None]:
+    value: Any = load_strict(octets) if octets else [None, None]
+    return value[0], value[1]

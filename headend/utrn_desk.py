@@ -35,6 +35,24 @@ class UtrnDesk:
             self._nvm.put(f"counter/{name}", counter.to_bytes(_COUNTER_OCTETS, "big"))
         self._nvm.commit()
 
+    def key_of(self, device: Eui64) -> bytes:
+        """Secret. Raises InputError for an unknown device."""
+        key = self._nvm.get(f"key/{device:016x}")
+        if key is None:
+            raise InputError(f"{format_eui64(device)} has no prepayment key here")
+        return key
+
+    def credentials(self, device: Eui64) -> tuple[bytes, int] | None:
+        """Key (secret) and last counter, for who takes the device over; None: not known here."""
+        key = self._nvm.get(f"key/{device:016x}")
+        return None if key is None else (key, self._last_counter(f"{device:016x}"))
+
+    def forget(self, device: Eui64) -> None:
+        """No token can be made here any more; again is no error."""
+        for kind in ("key", "counter"):
+            self._nvm.delete(f"{kind}/{device:016x}")
+        self._nvm.commit()
+
     def make(
         self, device: Eui64, *, originator: Eui64, pounds: int | None = None, pence: int | None = None
     ) -> str:
@@ -50,9 +68,7 @@ class UtrnDesk:
             assert pence is not None
             value, value_class = value_for_pence(pence)
         name = f"{device:016x}"
-        key = self._nvm.get(f"key/{name}")
-        if key is None:
-            raise InputError(f"{format_eui64(device)} has no prepayment key here")
+        key = self.key_of(device)
         counter = self._last_counter(name) + 1
         token = make_utrn(
             key,

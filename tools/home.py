@@ -29,6 +29,7 @@ from smets1.firmware.nvm import DeviceNvm, NvmStore
 from smets1.firmware.seed import SeedTree
 from smets1.firmware.time_keeper import DeviceClock
 from smets1.firmware.wan.hub_end import HubWanEnd
+from smets1.firmware.wan.link import WanLink
 from smets1.firmware.wan.memory import MemoryBroker
 from smets1.firmware.wire import Wire
 from smets1.firmware.zigbee.node import HanConfig as NodeConfig
@@ -145,6 +146,15 @@ class Home:
         if self._head_end is None:
             raise MisuseError("the head end does not run here")
         return self._head_end.head_end
+
+    def wan_link(self, client_id: str) -> WanLink:
+        """For a head end that runs outside the home (`runs_here = false`), on the home's own WAN."""
+        return self._wan.link(client_id)
+
+    @property
+    def broker(self) -> MemoryBroker | None:
+        """The WAN's broker in memory, to cut it; None where the WAN is another."""
+        return self._wan.memory
 
     def next_request_counter(self) -> int:
         """For the RequestID of a DUIS request made here: each is above the one before, restarts too."""

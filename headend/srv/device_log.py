@@ -14,6 +14,7 @@ TMAD 16.12, 16.13 (CHF Whitelist).
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
+from dataclasses import replace
 from typing import Final
 
 from smets1.errors import DecodeError
@@ -29,7 +30,7 @@ from smets1.headend.srv.frames import Value
 from smets1.headend.srv.meter import Place, command
 from smets1.headend.srv.steps import Answer, Plan, PlanRun, RefusedByDeviceError, Step, Task, succeed
 
-__all__ = ["PLANS"]
+__all__ = ["COMMISSIONING_PLANS", "PLANS"]
 
 _MAX_ENTRIES: Final = 16  # MMC-5.4.xsd, CHFDeviceLogType
 _HUB_ENDPOINT: Final = 1
@@ -213,3 +214,31 @@ PLANS: Final = (
         run=_read_log,
     ),
 )
+
+# --- Commissioning Requests ---------------------------------------------------------------------------
+
+
+def _commissioned_log(task: Task) -> PlanRun:
+    yield from ()  # the device is on the hub's log: the SMSO has put it there
+    return succeed("UpdateHANDeviceLogRsp", answer=None)
+
+
+def _commissioned_join(response_name: str) -> Callable[[Task], PlanRun]:
+    def join(task: Task) -> PlanRun:
+        yield from ()
+        if task.other is None:
+            raise RefusedByDeviceError("the other device is not in the inventory", _NOT_FOUND)
+        return succeed(response_name, _asn1("joinResponseCode", "success"), answer=None)
+
+    return join
+
+
+_LOG_PLAN: Final = next(plan for plan in PLANS if plan.srv == "8.11")
+COMMISSIONING_PLANS: Final = {
+    "8.7.1": _pairing("8.7.1", "JoinServiceCritical", _commissioned_join),
+    "8.7.2": _pairing("8.7.2", "JoinServiceNonCritical", _commissioned_join),
+    "8.11": replace(_LOG_PLAN, run=_commissioned_log),
+}
+"""The same services as part of a migration: they fill the inventory, and none reaches a device
+(migration guide, 2.3.3).
+"""

@@ -71,9 +71,11 @@ AUTHORISATION: Final = Cluster(
         # valid only inside a critical instruction
         received(0x01, "rotate_key", "generation:u32 wrapped_key:octstr", must=True),
         received(0x02, "status_push_ack", "generation:u32", must=True),
+        received(0x03, "verify_prepayment_key", "nonce:octstr", must=True),
         generated(0x00, "critical_result", "counter:u64 status:e8 frame:octstr16", must=True),
         generated(0x01, "rotate_key_response", "generation:u32 confirmation:octstr", must=True),
         generated(0x02, "status_push", "generation:u32 confirmation:octstr", must=True),
+        generated(0x03, "prepayment_key_proof", "proof:octstr", must=True),
     ),
 )  # fmt: skip
 

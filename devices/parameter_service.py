@@ -1,0 +1,101 @@
+"""The parameter registry on the HAN: read_parameter, write_parameter, list_parameters (0xFC03).
+
+Whoever comes through the hub reads and writes as the operator of the meters does (`Access.SMSO`);
+what that may be is the registry's to say. In a meter write_parameter is a Critical Instruction, which the
+meter's guard sees to. Anybody else on the HAN is a consumer, who may read what is shown anyway.
+Source: `firmware.zcl.clusters.smets1`, which is ours.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Final
+
+import cbor2
+
+from smets1.devices.meter import MeterCore
+from smets1.devices.parameters import Access, ParameterBook, parameters_of
+from smets1.errors import DecodeError, RefusedError
+from smets1.firmware.cbor import load_strict
+from smets1.firmware.civil import CivilClock
+from smets1.firmware.nvm import Nvm
+from smets1.firmware.zcl.fields import Values
+from smets1.firmware.zcl.server import Answer, ClusterInstance, CommandContext, Via, reply
+from smets1.firmware.zcl.status import Status
+from smets1.hardware.radio import COORDINATOR
+
+__all__ = ["ParameterService"]
+
+_log = logging.getLogger(__name__)
+
+_KEY: Final = "parameters"
+_NAMES_A_FRAME: Final = 3  # a fragment-free frame holds no more of the longest names
+
+
+class ParameterService:
+    """One device's book, kept in its NVM, served on its device_information cluster."""
+
+    def __init__(
+        self,
+        information: ClusterInstance,
+        nvm: Nvm,
+        civil: CivilClock,
+        *,
+        meter: MeterCore | None = None,
+        on_change: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`meter` None: a display. `on_change`: the meter has been changed."""
+        self.book = ParameterBook(parameters_of(meter), meter)
+        self._nvm = nvm
+        self._civil = civil
+        self._on_change = on_change
+        stored = nvm.get(_KEY)
+        if stored is not None:
+            try:
+                self.book.decode_into(stored)
+            except DecodeError as error:
+                _log.error("parameters in NVM are damaged, defaults are in force: %s", error)
+        information.handle("read_parameter", self._read)
+        information.handle("write_parameter", self._write)
+        information.handle("list_parameters", self._list)
+
+    def set(self, name: str, value: object) -> None:
+        """As the factory or the old operator does, on the bench; committed. Raises RefusedError."""
+        self.book.write(name, value, writer=Access.SMSO, utc_us=self._civil.utc_us())
+        self._keep()
+
+    def _keep(self) -> None:
+        self._nvm.put(_KEY, self.book.encode())
+        self._on_change()
+        self._nvm.commit()
+
+    def _read(self, fields: Values, context: CommandContext) -> Answer:
+        name = str(fields["name"])
+        try:
+            value = self.book.read(name, reader=_access(context))
+        except RefusedError as error:
+            return reply("parameter_value", name=name, status=error.status, value=b"")
+        return reply("parameter_value", name=name, status=int(Status.SUCCESS), value=cbor2.dumps(value))
+
+    def _write(self, fields: Values, context: CommandContext) -> Answer:
+        name = str(fields["name"])
+        try:
+            value = load_strict(bytes(fields["value"]))
+            self.book.write(name, value, writer=_access(context), utc_us=self._civil.utc_us())
+        except DecodeError:
+            return reply("write_parameter_response", name=name, status=int(Status.INVALID_VALUE))
+        except RefusedError as error:
+            return reply("write_parameter_response", name=name, status=error.status)
+        self._keep()
+        return reply("write_parameter_response", name=name, status=int(Status.SUCCESS))
+
+    def _list(self, fields: Values, context: CommandContext) -> Answer:
+        first, names = fields["first_index"], self.book.names
+        part = names[first : first + _NAMES_A_FRAME]
+        return reply("parameter_names", total=len(names), first_index=first, count=len(part), names=part)
+
+
+def _access(context: CommandContext) -> Access:
+    is_hub = context.via in (Via.WIRE, Via.WAN, Via.SUA) or context.source == COORDINATOR
+    return Access.SMSO if is_hub else Access.CONSUMER

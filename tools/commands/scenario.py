@@ -1,0 +1,76 @@
+"""`smets1 scenario NAME...`: plays named migration scenarios, judges each, and tells what happened.
+
+smets1 scenario --list
+smets1 scenario row-2-gsme-refuses --out ./files      every migration file is written there
+smets1 scenario --all --json
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from smets1.errors import InputError
+
+__all__ = ["add_arguments", "run"]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("names", metavar="NAME", nargs="*", help="a scenario, or more than one")
+    parser.add_argument("--list", action="store_true", help="list all, with what each rehearses")
+    parser.add_argument("--all", action="store_true", help="play all")
+    parser.add_argument("--speed", choices=["max"], default="max", help="scenarios jump to the next event")
+    parser.add_argument("--out", metavar="DIR", type=Path, help="write the migration files there")
+    parser.add_argument("--json", action="store_true", help="verdicts, or the list, as JSON; no story")
+
+
+def run(args: argparse.Namespace) -> int:
+    from smets1.tools.scenarios import CATALOGUE
+
+    if args.list:
+        return _list(is_json=args.json)
+    names = list(CATALOGUE) if args.all else args.names
+    if not names:
+        raise InputError("name a scenario, or give --list or --all")
+    unknown = [name for name in names if name not in CATALOGUE]
+    if unknown:
+        raise InputError(f"there is no scenario {unknown[0]}: `smets1 scenario --list` names them")
+    verdicts = [_play(name, args) for name in names]
+    if args.json:
+        print(json.dumps(verdicts, indent=2))
+    elif len(names) > 1:
+        print(f"{sum(bool(v['is_passed']) for v in verdicts)} of {len(verdicts)} scenarios as they should be")
+    return 0 if all(verdict["is_passed"] for verdict in verdicts) else 1
+
+
+def _play(name: str, args: argparse.Namespace) -> dict[str, Any]:
+    from smets1.tools.scenarios import CATALOGUE, play
+
+    chosen = CATALOGUE[name]
+    if not args.json:
+        print(f"{name}: {chosen.title} ({chosen.source})\n")
+    folder = None if args.out is None else args.out / name
+    began_s = time.monotonic()
+    verdict = play(name, on_line=(lambda _line: None) if args.json else print, folder=folder)
+    took_s = time.monotonic() - began_s
+    if not args.json:
+        end = f"as it should be ({verdict.held} findings)" if verdict.is_passed else verdict.reason
+        print(f"\n{name}: {end}; {took_s:.1f} s\n")
+    return {**asdict(verdict), "took_s": round(took_s, 2)}
+
+
+def _list(*, is_json: bool) -> int:
+    from smets1.tools.scenarios import CATALOGUE
+
+    rows = [{"name": s.name, "title": s.title, "source": s.source} for s in CATALOGUE.values()]
+    if is_json:
+        print(json.dumps(rows, indent=2))
+        return 0
+    width = max(len(row["name"]) for row in rows)
+    for row in rows:
+        print(f"{row['name']:<{width}}  {row['title']} ({row['source']})")
+    return 0
