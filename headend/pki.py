@@ -8,7 +8,8 @@ Certificates carry the EUI-64 in the subject's uniqueIdentifier, as SMKI organis
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+import ipaddress
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from typing import Final
 
@@ -83,6 +84,8 @@ class FilePki:
             .not_valid_before(_NOT_BEFORE)
             .not_valid_after(_NOT_AFTER)
             .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+            .add_extension(_usage(is_authority=True), critical=True)
+            .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
             .sign(key, hashes.SHA256())
         )
         return cls(key, certificate)
@@ -103,11 +106,26 @@ class FilePki:
         """Certificate, private key."""
         return self._certificate.public_bytes(serialization.Encoding.PEM), _key_pem(self._key)
 
-    def issue_pem(self, eui64: Eui64, name: str) -> tuple[bytes, bytes]:
-        """Certificate and private key of one party."""
+    def issue_pem(self, eui64: Eui64, name: str, *, host: str | None = None) -> tuple[bytes, bytes]:
+        """Certificate and private key of one party; `host`: of a server too, at that name or IP address.
+
+        They serve for TLS on both sides. Raises InputError for what is no host.
+        """
         key = ec.generate_private_key(ec.SECP256R1())
+        extensions: list[x509.ExtensionType] = [
+            _usage(is_authority=False),
+            x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()),
+        ]
+        if host is not None:
+            extensions.append(x509.SubjectAlternativeName([_host_name(host)]))
         certificate = _certify(
-            key.public_key(), self._key, self._certificate.subject, eui64, name, x509.random_serial_number()
+            key.public_key(),
+            self._key,
+            self._certificate.subject,
+            eui64,
+            name,
+            x509.random_serial_number(),
+            extensions,
         )
         return certificate.public_bytes(serialization.Encoding.PEM), _key_pem(key)
 
@@ -128,6 +146,7 @@ def _certify(
     eui64: Eui64,
     name: str,
     serial: int,
+    extensions: Iterable[x509.ExtensionType] = (),
 ) -> x509.Certificate:
     subject = x509.Name(
         [
@@ -135,7 +154,7 @@ def _certify(
             x509.NameAttribute(NameOID.X500_UNIQUE_IDENTIFIER, format_eui64(eui64)),
         ]
     )
-    return (
+    builder = (
         x509.CertificateBuilder()
         .subject_name(subject)
         .issuer_name(issuer)
@@ -143,8 +162,35 @@ def _certify(
         .serial_number(serial)
         .not_valid_before(_NOT_BEFORE)
         .not_valid_after(_NOT_AFTER)
-        .sign(by, hashes.SHA256(), ecdsa_deterministic=True)
     )
+    for extension in extensions:
+        builder = builder.add_extension(extension, critical=isinstance(extension, x509.KeyUsage))
+    return builder.sign(by, hashes.SHA256(), ecdsa_deterministic=True)
+
+
+def _usage(*, is_authority: bool) -> x509.KeyUsage:
+    return x509.KeyUsage(
+        digital_signature=not is_authority,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        key_cert_sign=is_authority,
+        crl_sign=is_authority,
+        encipher_only=False,
+        decipher_only=False,
+    )
+
+
+def _host_name(host: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ipaddress.ip_address(host))
+    except ValueError:
+        pass
+    try:
+        return x509.DNSName(host)
+    except ValueError:
+        raise InputError(f"{host!r} is not a host name or IP address") from None
 
 
 def _key_pem(key: ec.EllipticCurvePrivateKey) -> bytes:

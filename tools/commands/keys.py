@@ -2,6 +2,7 @@
 
     smets1 keys make DIR                                what the reference home needs
     smets1 keys issue DIR --name NAME --eui64 EUI64     one more party, by the same authority
+                                     [--host HOST]      which is a TLS server, such as the WAN's broker
 
 Files: `authority.pem` (certificate), `authority.key`, and NAME.pem, NAME.key for each party. Nothing that is
 there is replaced; a key file can be read by its owner only (0600). Keys come from the operating
@@ -37,6 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     issue = actions.add_parser("issue", help="one more party", description="Issue one more certificate.")
     issue.add_argument("--name", required=True, type=_name, help="name of the files, and in the certificate")
     issue.add_argument("--eui64", required=True, type=eui64, help="the party's EUI-64")
+    issue.add_argument("--host", help="of a TLS server too, at this host name or IP address: an MQTT broker")
     for part in (make, issue):
         part.add_argument("folder", metavar="DIR", type=Path, help="where the files are")
         part.add_argument("--json", action="store_true", help="say what was written as JSON")
@@ -58,7 +60,8 @@ def run(args: argparse.Namespace) -> int:
         pki = _load(folder, FilePki)
         written = []
     for name, party in parties.items():
-        written += _write(folder, name, *pki.issue_pem(party, name))
+        host = getattr(args, "host", None)
+        written += _write(folder, name, *pki.issue_pem(party, name, host=host))
     if args.json:
         print(json.dumps({"written": [str(path) for path in written]}))
     else:
