@@ -172,9 +172,14 @@ class Device:
             self.spawn(self.upkeep.watch_trial())
 
     async def close(self) -> None:
-        """Power down in good order: commit, then stop everything."""
+        """Power down in good order: commit, then stop everything, even where the commit raises LostError."""
         self._is_closed = True
-        self.nvm.commit()
+        try:
+            self.nvm.commit()
+        finally:
+            await self._stop()
+
+    async def _stop(self) -> None:
         tasks = list(self._tasks)
         for task in tasks:
             task.cancel()

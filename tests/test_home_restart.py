@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from smets1.errors import ClosedError, LostError
 from smets1.eui64 import format_eui64
 from smets1.firmware.zcl.clusters.prepayment import ResultType
 from smets1.hardware.ieee802154 import FrameType
@@ -205,6 +206,32 @@ async def test_a_key_file_of_the_second_run_has_all_keys(smets1_home: Any, tmp_p
         return {line.split(",")[0] for line in lines if "IC " not in line}
 
     assert in_force("second") == in_force("first")
+
+
+class FullDisk:
+    """Takes the place of a device's memory."""
+
+    def commit(self) -> None:
+        raise LostError("the disk is full")
+
+
+async def test_a_disk_that_fails_at_the_end_leaves_nothing_open(smets1_home: Any, tmp_path: Path) -> None:
+    capture = tmp_path / "air.pcapng"
+    home = await smets1_home(toml=TOML, nvm_dir=tmp_path / "nvm", capture=capture)
+    home.ihd.nvm = home.ppmid.nvm = FullDisk()
+    with pytest.raises(LostError, match="the disk is full"):
+        await home.close()
+    for device in home.devices:
+        with pytest.raises(ClosedError):
+            await device.port.permit_join(1)
+    with pytest.raises(ClosedError):
+        home._store.commit()
+    size = capture.stat().st_size
+    home.air.inject(11, b"\x03\x08\x00\xff\xff\xff\xff\x07")
+    await asyncio.sleep(1)
+    assert capture.stat().st_size == size  # the capture has ended
+    again = await smets1_home(toml=TOML, nvm_dir=tmp_path / "nvm")  # its lock is free again
+    await again.close()
 
 
 async def test_two_runs_are_the_same_octets(smets1_home: Any, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import AsyncExitStack
 from dataclasses import replace
 from datetime import UTC, datetime
 from logging import getLogger
@@ -35,6 +36,7 @@ from smets1.firmware.wire import Wire
 from smets1.firmware.zigbee.node import HanConfig as NodeConfig
 from smets1.firmware.zigbee.node import HanNode
 from smets1.hardware.air import Air, Capture
+from smets1.hardware.air.fault_plan import FaultPlan
 from smets1.hardware.clock import MAX_SPEED, EmulatorLoop
 from smets1.hardware.radio import FrameRadio, KeyOrigin, LinkKey, NodeRole
 from smets1.hardware.rcp import RcpRadio, open_pipe
@@ -43,6 +45,7 @@ from smets1.hub.chf import AdmittedDevice, Chf
 from smets1.hub.device_log import DeviceLog
 from smets1.tools.home_config import (
     DeviceConfig,
+    FaultsConfig,
     Fuel,
     HomeConfig,
     RadioKind,
@@ -138,7 +141,8 @@ class Home:
         self._clock_task: asyncio.Task[None] | None = None
         self._request_counter = 0
         self._is_closed = False
-        self._set_faults()
+        self.fault_plan = FaultPlan(self.air)
+        self.set_faults(self.config.faults)
 
     @property
     def headend(self) -> HeadEnd:
@@ -233,23 +237,30 @@ class Home:
             self.capture.close()
 
     async def close(self) -> None:
-        """Power everything down in good order; what NVM holds is complete. Closing twice is allowed."""
+        """Power everything down in good order; what NVM holds is complete. Closing twice is allowed.
+
+        Raises LostError where something could not be stored, after all the rest has been closed.
+        """
         if self._is_closed:
             return
         self._is_closed = True
         if self._clock_task is not None:
             self._clock_task.cancel()
-        for device in reversed(self.devices):
-            await device.close()
-        if self._head_end is not None:
-            await self._head_end.close()
-        await self._wan.close()
-        for household in self._households.values():
-            await household.close()
-        self._put_time(self.civil.utc_us())
-        self._store.close()
-        if self.capture is not None:
-            self.capture.close()
+        self.fault_plan.end()
+        async with (
+            AsyncExitStack() as steps
+        ):  # from the last to the first, each whatever became of the others
+            if self.capture is not None:
+                steps.callback(self.capture.close)
+            steps.callback(self._store.close)
+            steps.callback(lambda: self._put_time(self.civil.utc_us()))
+            for household in self._households.values():
+                steps.push_async_callback(household.close)
+            steps.push_async_callback(self._wan.close)
+            if self._head_end is not None:
+                steps.push_async_callback(self._head_end.close)
+            for device in self.devices:
+                steps.push_async_callback(device.close)
 
     async def _keep_time(self) -> None:
         """After a power cut time goes on from a little later, never back."""
@@ -272,13 +283,19 @@ class Home:
 
     # --- parts ------------------------------------------------------------------------------------------
 
-    def _set_faults(self) -> None:
-        faults, config = self.air.faults, self.config.faults
+    def set_faults(self, config: FaultsConfig) -> None:
+        """These and no others, from now on; times of its plan count from now."""
+        faults = self.air.faults
+        self.fault_plan.end()
+        faults.clear()
         faults.set_default(config.every_link)
         for eui64, fault in config.nodes:
             faults.set_node(eui64, fault)
         for sender, receiver, fault in config.links:
             faults.set_link(sender, receiver, fault)
+        for eui64, position_m in config.positions_m:
+            faults.place(eui64, position_m)
+        self.fault_plan.begin(config.plan)
 
     async def _connect(self, chf: Chf) -> None:
         chf.wan = HubWanEnd(

@@ -16,6 +16,7 @@ from typing import Final
 
 from smets1.eui64 import Eui64
 from smets1.firmware.crypto.mmo import format_install_code
+from smets1.hardware.air.fault_plan import PlanRow
 from smets1.hardware.air.faults import LinkFault
 from smets1.headend.duis.codes import UserRole
 
@@ -187,6 +188,8 @@ class FaultsConfig:
     every_link: LinkFault = field(default_factory=LinkFault)
     nodes: tuple[tuple[Eui64, LinkFault], ...] = ()
     links: tuple[tuple[Eui64, Eui64, LinkFault], ...] = ()
+    positions_m: tuple[tuple[Eui64, tuple[float, float]], ...] = ()
+    plan: tuple[PlanRow, ...] = ()  # its times count from the home's start, or from when it was set
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

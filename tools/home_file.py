@@ -9,19 +9,19 @@ The commented example that `smets1 init` writes is `home_template.toml`; a test 
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import date, datetime
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Final
 from urllib.parse import urlsplit
 
 from smets1.errors import DecodeError, InputError
-from smets1.eui64 import Eui64, format_eui64, parse_eui64
+from smets1.eui64 import Eui64, format_eui64
 from smets1.firmware.crypto.mmo import parse_install_code
-from smets1.hardware.air.faults import LinkFault
 from smets1.hardware.clock import MAX_SPEED
 from smets1.headend.duis.codes import UserRole
+from smets1.tools.fault_file import read_faults
 from smets1.tools.home_config import (
     DEFAULT_ROLES,
     DEFAULT_START,
@@ -30,7 +30,6 @@ from smets1.tools.home_config import (
     PENNY_MP,
     POUND_MP,
     DeviceConfig,
-    FaultsConfig,
     Fuel,
     HanConfig,
     HeadEndConfig,
@@ -49,7 +48,7 @@ from smets1.tools.home_config import (
     WanKind,
     default_device,
 )
-from smets1.tools.toml_reader import Table, parse_toml, read_toml
+from smets1.tools.toml_reader import Table, judge, optional, parse_toml, read_eui64, read_toml
 
 __all__ = [
     "check_http",
@@ -60,8 +59,6 @@ __all__ = [
     "parse_speed",
     "read_home",
 ]
-
-_T = TypeVar("_T")
 
 
 def default_home() -> HomeConfig:
@@ -90,7 +87,7 @@ def _home(root: Table, path: Path) -> HomeConfig:
         loads=_loads(root, devices),
         wan=_wan(root.table("wan")),
         headend=_headend(root.table("headend")),
-        faults=_faults(root.table("faults"), {device.eui64 for device in devices}),
+        faults=read_faults(root.table("faults"), {device.eui64 for device in devices}),
         han=_han(root.table("han")),
         tariffs=_tariffs(root.table("tariff")),
         prepayment=_prepayment(root.table("prepayment")),
@@ -98,18 +95,6 @@ def _home(root: Table, path: Path) -> HomeConfig:
     )
     root.done()
     return home
-
-
-def _judge(table: Table, key: str, parse: Callable[[str], _T], text: str) -> _T:
-    """`parse(text)`, its complaint given the file and line of `key`."""
-    try:
-        return parse(text)
-    except InputError as error:
-        table.refuse(key, f"{key}: {error}")
-
-
-def _eui64(table: Table, key: str) -> Eui64:
-    return _judge(table, key, parse_eui64, table.text(key))
 
 
 def _start(root: Table) -> datetime:
@@ -123,7 +108,7 @@ def _start(root: Table) -> datetime:
 
 def _speed(root: Table) -> float:
     text = root.text("speed") if root.is_text("speed") else str(root.number("speed", 1, low=0, high=10**6))
-    return _judge(root, "speed", parse_speed, text)
+    return judge(root, "speed", parse_speed, text)
 
 
 def parse_speed(text: str) -> float:
@@ -157,10 +142,10 @@ def _devices(root: Table) -> tuple[DeviceConfig, ...]:
 
 def _device(table: Table) -> DeviceConfig:
     role = table.choice("role", Role)
-    base = default_device(role, _optional(table, "eui64", lambda key: _eui64(table, key)))
+    base = default_device(role, optional(table, "eui64", lambda key: read_eui64(table, key)))
     device = replace(
         base,
-        radio=_judge(table, "radio", _parse_radio, table.text("radio", "air:")),
+        radio=judge(table, "radio", _parse_radio, table.text("radio", "air:")),
         manufacturer=_hex_text(table, "manufacturer", base.manufacturer, digits=4),
         model=_short(table, "model", base.model, longest=30),
         firmware=_hex_text(table, "firmware", base.firmware, digits=8),
@@ -182,7 +167,7 @@ def _household_broker(table: Table, role: Role) -> WanConfig:
         return WanConfig()
     if role is not Role.CAD:
         table.refuse("mqtt", f"only a cad republishes over MQTT, and this is a {role.value}")
-    kind, host, port, is_tls = _judge(table, "mqtt", _parse_wan, table.text("mqtt"))
+    kind, host, port, is_tls = judge(table, "mqtt", _parse_wan, table.text("mqtt"))
     if is_tls:
         table.refuse("mqtt", 'mqtt: no TLS to the broker of the household: write "mqtt://HOST:1883"')
     return WanConfig(kind=kind, host=host, port=port)
@@ -259,7 +244,7 @@ def _loads(root: Table, devices: Iterable[DeviceConfig]) -> tuple[LoadConfig, ..
 def _load(table: Table, fuels: dict[Eui64, Fuel]) -> LoadConfig:
     fuel = table.choice("fuel", Fuel)
     kind = table.choice("kind", LoadKind, LoadKind.PROFILE)
-    device = _optional(table, "device", lambda key: _eui64(table, key))
+    device = optional(table, "device", lambda key: read_eui64(table, key))
     if device is not None and fuels.get(device) is not fuel:
         table.refuse("device", f"{format_eui64(device)} is no {fuel.value} meter of this home")
     load = LoadConfig(fuel=fuel, kind=kind, device=device, line=table.line())
@@ -270,7 +255,7 @@ def _load(table: Table, fuels: dict[Eui64, Fuel]) -> LoadConfig:
     else:
         table.text("file")  # must be there
         load = replace(load, file=table.file("file"), home=table.text("home", "") or None)
-        load = replace(load, first_day=_optional(table, "first_day", lambda key: _day(table, key)))
+        load = replace(load, first_day=optional(table, "first_day", lambda key: _day(table, key)))
     table.done()
     return load
 
@@ -284,7 +269,7 @@ def _day(table: Table, key: str) -> date:
 
 
 def _wan(table: Table) -> WanConfig:
-    kind, host, port, is_tls = _judge(table, "link", _parse_wan, table.text("link", "memory:"))
+    kind, host, port, is_tls = judge(table, "link", _parse_wan, table.text("link", "memory:"))
     wan = WanConfig(
         kind=kind,
         host=host,
@@ -325,7 +310,7 @@ def _parse_wan(text: str) -> tuple[WanKind, str, int, bool]:
 
 
 def _headend(table: Table) -> HeadEndConfig:
-    host, port = _judge(table, "http", parse_address, table.text("http", "127.0.0.1:8079"))
+    host, port = judge(table, "http", parse_address, table.text("http", "127.0.0.1:8079"))
     users = tuple(_user(user) for user in table.tables("user"))
     headend = HeadEndConfig(
         runs_here=table.boolean("runs_here", True),
@@ -392,7 +377,7 @@ def _user(table: Table) -> UserConfig:
     if callback is not None and urlsplit(callback).scheme not in ("http", "https"):
         table.refuse("callback", f"callback = {callback!r} must be an http:// or https:// address")
     user = UserConfig(
-        eui64=_eui64(table, "eui64"),
+        eui64=read_eui64(table, "eui64"),
         name=table.text("name", "user"),
         roles=tuple(roles),
         callback=callback,
@@ -402,46 +387,9 @@ def _user(table: Table) -> UserConfig:
     return user
 
 
-def _faults(table: Table, known: set[Eui64]) -> FaultsConfig:
-    def end(part: Table, key: str) -> Eui64:
-        eui64 = _eui64(part, key)
-        if eui64 not in known:
-            part.refuse(key, f"{format_eui64(eui64)} is no device of this home")
-        return eui64
-
-    nodes = [(end(part, "device"), _link_fault(part)) for part in table.tables("node")]
-    links = [(end(part, "from"), end(part, "to"), _link_fault(part)) for part in table.tables("link")]
-    return FaultsConfig(every_link=_link_fault(table), nodes=tuple(nodes), links=tuple(links))
-
-
-def _link_fault(table: Table) -> LinkFault:
-    """The keys that are there; reads the table to its end."""
-    fault = LinkFault(
-        loss=_optional(table, "loss", table.fraction),
-        corrupt=_optional(table, "corrupt", table.fraction),
-        duplicate=_optional(table, "duplicate", table.fraction),
-        reorder=_optional(table, "reorder", table.fraction),
-        delay_us=_optional(table, "delay_ms", _milliseconds(table)),
-        jitter_us=_optional(table, "jitter_ms", _milliseconds(table)),
-        attenuation_db=_optional(table, "attenuation_db", lambda key: table.integer(key, low=0, high=200)),
-    )
-    table.done()
-    return fault
-
-
-def _optional(table: Table, key: str, read: Callable[[str], _T]) -> _T | None:
-    """`read(key)` where the key is there."""
-    table.know(key)
-    return read(key) if table.has(key) else None
-
-
-def _milliseconds(table: Table) -> Callable[[str], int]:
-    return lambda key: table.scaled(key, unit=1000, low=0, high=600_000)
-
-
 def _han(table: Table) -> HanConfig:
     han = HanConfig(
-        channel=_optional(table, "channel", lambda key: table.integer(key, low=11, high=26)),
+        channel=optional(table, "channel", lambda key: table.integer(key, low=11, high=26)),
         report_interval_us=table.integer("report_interval_s", 30, low=1, high=86_400) * 1_000_000,
         gas_wake_us=table.integer("gas_wake_s", 1800, low=5, high=86_400) * 1_000_000,
         cbke_suite=table.integer("suite", 1, low=1, high=2),

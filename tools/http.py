@@ -4,6 +4,8 @@
     GET  /api/v1/home                                   devices, network, supply, registers
     GET  /api/v1/devices/EUI64                          one of them
     GET  /api/v1/devices/EUI64/screen                   what its display shows: all pages, what is seen now
+    GET  /api/v1/faults                                 what is wrong with the air now
+    POST /api/v1/faults                                 set it, as [faults] does, in JSON; {} clears all
     POST /api/v1/devices/EUI64/keys                     press its keys: {"keys": "A 73946-14433-... B"}
 
 Bound to loopback unless told otherwise; on another address every request must bear the token
@@ -28,6 +30,7 @@ from smets1.eui64 import format_eui64, parse_eui64
 from smets1.firmware.device import Device
 from smets1.headend.api import add_routes
 from smets1.headend.duis.request import MAX_REQUEST_OCTETS
+from smets1.tools.fault_file import faults_of_json
 from smets1.tools.home import Home
 from smets1.tools.home_file import is_loopback
 
@@ -63,6 +66,8 @@ class HttpServer:
         if self._home.config.headend.runs_here:
             add_routes(app, self._home.headend)
         app.router.add_get("/api/v1/home", _get_home)
+        app.router.add_get("/api/v1/faults", _get_faults)
+        app.router.add_post("/api/v1/faults", _post_faults)
         app.router.add_get("/api/v1/devices/{eui64}", _get_device)
         app.router.add_get("/api/v1/devices/{eui64}/screen", _get_screen)
         app.router.add_post("/api/v1/devices/{eui64}/keys", _post_keys)
@@ -132,6 +137,21 @@ async def _get_home(request: web.Request) -> web.Response:
             "devices": [_describe(device) for device in home.devices],
         }
     )
+
+
+async def _get_faults(request: web.Request) -> web.Response:
+    return web.json_response(request.app[_HOME].air.faults.snapshot())
+
+
+async def _post_faults(request: web.Request) -> web.Response:
+    """These in place of all that were set; times count from now. Answers as GET does."""
+    home = request.app[_HOME]
+    try:
+        faults = faults_of_json(await request.read(), {device.eui64 for device in home.config.devices})
+    except InputError as error:
+        raise web.HTTPBadRequest(text=str(error)) from None
+    home.set_faults(faults)
+    return await _get_faults(request)
 
 
 async def _get_device(request: web.Request) -> web.Response:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import difflib
 import re
 import tomllib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 from enum import StrEnum
@@ -21,8 +21,9 @@ from pathlib import Path
 from typing import Any, Final, NoReturn, TypeVar
 
 from smets1.errors import InputError
+from smets1.eui64 import Eui64, parse_eui64
 
-__all__ = ["Table", "line_numbers", "nearest", "parse_toml", "read_toml"]
+__all__ = ["Table", "judge", "line_numbers", "nearest", "optional", "parse_toml", "read_eui64", "read_toml"]
 
 KeyPath = tuple[str | int, ...]
 _Choice = TypeVar("_Choice", bound=StrEnum)
@@ -63,13 +64,34 @@ def parse_toml(text: str, path: Path) -> Table:
     return Table(content, path, line_numbers(text))
 
 
+_T = TypeVar("_T")
+
+
+def judge(table: Table, key: str, parse: Callable[[str], _T], text: str) -> _T:
+    """`parse(text)`, its complaint given the file and line of `key`."""
+    try:
+        return parse(text)
+    except InputError as error:
+        table.refuse(key, f"{key}: {error}")
+
+
+def read_eui64(table: Table, key: str) -> Eui64:
+    return judge(table, key, parse_eui64, table.text(key))
+
+
+def optional(table: Table, key: str, read: Callable[[str], _T]) -> _T | None:
+    """`read(key)` where the key is there."""
+    table.know(key)
+    return read(key) if table.has(key) else None
+
+
 def nearest(word: str, known: Iterable[str]) -> str:
     """', did you mean …?' or the list of what is known, to end an error line with."""
     names = list(known)
     close = difflib.get_close_matches(word.lower(), names, n=1, cutoff=0.6)
     if close:
         return f": did you mean {close[0]!r}?"
-    return f" (known here: {', '.join(sorted(names))})" if names else ""
+    return f" (known here: {', '.join(sorted(set(names)))})" if names else ""
 
 
 class Table:
@@ -222,7 +244,7 @@ class Table:
         """A sub-table; an empty one where the key is left out."""
         value = self._take(key, {}, (dict,), f"a table: write [{self._name(key)}] on a line of its own")
         assert isinstance(value, dict)
-        return Table(value, self._file, self._lines, (*self._path, key))
+        return type(self)(value, self._file, self._lines, (*self._path, key))
 
     def tables(self, key: str) -> list[Table]:
         """An array of tables; empty where the key is left out."""
@@ -232,7 +254,7 @@ class Table:
         if not all(isinstance(item, dict) for item in value):
             self.refuse(key, f"{key} must be {how}")
         return [
-            Table(item, self._file, self._lines, (*self._path, key, index))
+            type(self)(item, self._file, self._lines, (*self._path, key, index))
             for index, item in enumerate(value)
         ]
 

@@ -361,8 +361,10 @@ class HanNode:
         """Power off, in order: counters flushed, radio closed, whoever waits is told."""
         if self._is_closed:
             return
-        self.stack.flush()
-        self.power_off()
+        try:
+            self.stack.flush()
+        finally:
+            self.power_off()
 
     def power_off(self) -> None:
         """Like pulling the plug: nothing is flushed, nobody on the air is told."""

@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection
 from dataclasses import asdict, dataclass, fields
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from smets1.errors import InputError
 from smets1.eui64 import Eui64, format_eui64
@@ -108,6 +108,7 @@ class Faults:
         self._cuts: dict[tuple[Eui64, Eui64], None] = {}
         self._away: dict[Eui64, None] = {}
         self._groups: dict[Eui64, int] = {}
+        self._walls: dict[frozenset[Eui64], None] = {}
         self._positions: dict[Eui64, tuple[float, float]] = {}
         self._cache: dict[tuple[Eui64, Eui64], Link | None] = {}
 
@@ -143,6 +144,16 @@ class Faults:
         self._groups = {eui64: index for index, group in enumerate(groups, 1) for eui64 in group}
         self._changed()
 
+    def raise_wall(self, devices: Collection[Eui64]) -> None:
+        """These radios hear only each other, and all others only the others; beside any partition."""
+        self._walls[frozenset(devices)] = None
+        self._changed()
+
+    def remove_wall(self, devices: Collection[Eui64]) -> None:
+        """Undo `raise_wall`."""
+        self._walls.pop(frozenset(devices), None)
+        self._changed()
+
     def move_away(self, eui64: Eui64) -> None:
         """Out of everybody's range, both ways."""
         self._away[eui64] = None
@@ -161,7 +172,7 @@ class Faults:
     def clear(self) -> None:
         """The air is as new."""
         self._default = _NOTHING
-        for table in (self._nodes, self._links, self._cuts, self._away, self._groups, self._positions):
+        for table in self._tables():
             table.clear()
         self._changed()
 
@@ -189,18 +200,26 @@ class Faults:
             "cuts": [{"from": format_eui64(a), "to": format_eui64(b)} for a, b in self._cuts],
             "away": [format_eui64(eui64) for eui64 in self._away],
             "groups": {format_eui64(eui64): group for eui64, group in self._groups.items()},
+            "walls": [sorted(format_eui64(eui64) for eui64 in wall) for wall in self._walls],
             "positions_m": {format_eui64(eui64): list(at) for eui64, at in self._positions.items()},
         }
 
     def _changed(self) -> None:
-        tables = (self._nodes, self._links, self._cuts, self._away, self._groups, self._positions)
-        self.is_clear = self._default == _NOTHING and not any(tables)
+        self.is_clear = self._default == _NOTHING and not any(self._tables())
         self._cache.clear()
+
+    def _tables(self) -> tuple[dict[Any, Any], ...]:
+        named = (self._nodes, self._links, self._cuts, self._away, self._groups, self._positions)
+        return *named, self._walls
 
     def _is_silent(self, sender: Eui64, receiver: Eui64) -> bool:
         if sender in self._away or receiver in self._away or (sender, receiver) in self._cuts:
             return True
-        return sender != STRANGER and self._groups.get(sender, 0) != self._groups.get(receiver, 0)
+        if sender == STRANGER:
+            return False
+        if any((sender in wall) != (receiver in wall) for wall in self._walls):
+            return True
+        return self._groups.get(sender, 0) != self._groups.get(receiver, 0)
 
     def _resolve(self, sender: Eui64, receiver: Eui64) -> Link | None:
         if self._is_silent(sender, receiver):

@@ -259,6 +259,7 @@ def test_snapshot_is_json_with_readable_names() -> None:
     faults.move_away(C)
     faults.partition([A])
     faults.place(A, (1.0, 2.0))
+    faults.raise_wall([C, B])
     assert json.loads(json.dumps(faults.snapshot())) == {
         "default": {"loss": 0.2},
         "nodes": {},
@@ -266,6 +267,7 @@ def test_snapshot_is_json_with_readable_names() -> None:
         "cuts": [{"from": "00-00-00-00-00-00-10-02", "to": "00-00-00-00-00-00-10-01"}],
         "away": ["00-00-00-00-00-00-10-03"],
         "groups": {"00-00-00-00-00-00-10-01": 1},
+        "walls": [["00-00-00-00-00-00-10-02", "00-00-00-00-00-00-10-03"]],
         "positions_m": {"00-00-00-00-00-00-10-01": [1.0, 2.0]},
     }
 

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from smets1.errors import InputError
 from smets1.eui64 import format_eui64, parse_eui64
 from smets1.firmware.crypto.mmo import parse_install_code
+from smets1.hardware.air.fault_plan import Away, Burst, Cut, Partition
 from smets1.hardware.air.faults import LinkFault
 from smets1.hardware.clock import MAX_SPEED
 from smets1.headend.duis.codes import UserRole
@@ -95,7 +96,7 @@ def test_each_example_in_the_template_is_valid_alone(tmp_path: Path) -> None:
         assert parse_home("\n".join(block), tmp_path / "home.toml").loads[0].kind.value in example
     whole = "\n".join(
         line.removeprefix("# ")
-        if line.startswith(("# channel", "# database", "# schema_dir", "# directory"))
+        if line.startswith(("# channel = 11", "# database", "# schema_dir", "# directory"))
         else line
         for line in lines
     )
@@ -103,6 +104,11 @@ def test_each_example_in_the_template_is_valid_alone(tmp_path: Path) -> None:
     assert home.han.channel == 11
     assert home.headend.schema_dir == tmp_path / "schemas"
     assert home.nvm_dir == tmp_path / "nvm"
+    start, end = lines.index("# [[faults.link]]"), lines.index("[nvm]")
+    block = [line[2:] for line in lines[start:end] if line.startswith("# ") and "And for" not in line]
+    faults = parse_home("\n".join(block), tmp_path / "home.toml").faults
+    assert len(faults.links) == 1
+    assert [type(row) for row in faults.plan] == [Cut, Away, Partition, Burst]
 
 
 def test_devices_that_are_written_are_all_there_are() -> None:
@@ -182,6 +188,43 @@ delay_ms = 3
     assert home.faults.links == ((parse_eui64(ESME), parse_eui64(IHD), LinkFault(delay_us=3000)),)
 
 
+def test_faults_may_have_their_time() -> None:
+    home = read(
+        f"""
+[[faults.cut]]
+from = "{ESME}"
+to = "{IHD}"
+start_s = 1.5
+end_s = 3
+[[faults.away]]
+device = "{IHD}"
+[[faults.partition]]
+devices = ["{ESME}", "{IHD}"]
+start_s = 60
+[[faults.interference]]
+channel = 15
+length_ms = 2.5
+every_ms = 20
+[[faults.interference]]
+length_ms = 100
+rssi_dbm = -70
+[[faults.node]]
+device = "{IHD}"
+x_m = 3.5
+y_m = -2
+"""
+    )
+    esme, ihd = parse_eui64(ESME), parse_eui64(IHD)
+    assert home.faults.plan == (
+        Cut(sender=esme, receiver=ihd, start_us=1_500_000, end_us=3_000_000),
+        Away(eui64=ihd),
+        Partition(devices=(esme, ihd), start_us=60_000_000),
+        Burst(channels=(15,), length_us=2500, period_us=20_000),
+        Burst(length_us=100_000, rssi_dbm=-70),
+    )
+    assert home.faults.positions_m == ((ihd, (3.5, -2.0)),)
+
+
 def test_head_end_users() -> None:
     home = read(
         """
@@ -247,6 +290,18 @@ def test_wan_links(link: str, kind: WanKind, host: str, port: int, is_tls: bool)
         ("[[headend.user]]\neui64 = '90-B3-D5-1F-30-01-00-00'\nroles = ['IX']", "home.toml:3: 'IX' is no user role: IS, ES, GS, RSA, ED, GT, OU"),
         ("[faults]\nloss = 2", "home.toml:2: loss = 2 is out of range: 0 to 1"),
         ("[[faults.link]]\nfrom = '00-00-00-00-00-00-00-01'\nto = 'x'", "home.toml:2: 00-00-00-00-00-00-00-01 is no device of this home"),
+        ("[[faults.partiton]]\ndevices = []", "home.toml:1: unknown key 'partiton' in [faults]: did you mean 'partition'?"),
+        ("[[faults.partition]]\ndevices = []", "home.toml:2: devices is empty: name those that hear only each other"),
+        ("[[faults.partition]]\ndevices = ['00-00-00-00-00-00-00-01']", "home.toml:2: 00-00-00-00-00-00-00-01 is no device of this home"),
+        ("[[faults.partition]]\ndevices = ['A5']", "home.toml:2: devices: 'A5' is not an EUI-64: write eight hex pairs, as 00-DB-12-34-56-78-90-A0"),
+        (f"[[faults.away]]\ndevice = '{IHD}'\nstart_s = 5\nend_s = 5", "home.toml:4: end_s must be later than start_s"),
+        (f"[[faults.away]]\ndevice = '{IHD}'\nstrat_s = 5", "home.toml:3: unknown key 'strat_s' in [faults.away]: did you mean 'start_s'?"),
+        (f"[[faults.cut]]\nfrom = '{IHD}'", "home.toml:1: to is missing in [faults.cut]: a text in quotes, as \"…\""),
+        ("[[faults.interference]]\nlength_ms = 0", "home.toml:2: length_ms must be more than 0"),
+        ("[[faults.interference]]\nlength_ms = 5\nevery_ms = 5", "home.toml:3: every_ms, from start to start, must be more than length_ms"),
+        ("[[faults.interference]]\nlength_ms = 5\nend_s = 5", "home.toml:3: end_s is for noise that comes again: give every_ms"),
+        ("[[faults.interference]]\nlength_ms = 5\nchannel = 27", "home.toml:3: channel = 27 is out of range: 11 to 26"),
+        (f"[[faults.node]]\ndevice = '{IHD}'\nx_m = 5", "home.toml:3: x_m and y_m go together: write both or neither"),
         ("[prepayment]\nbalance_pounds = 0.000001", "home.toml:2: balance_pounds is finer than can be counted: 0.00001 is the smallest step"),
         ("[prepayment.oil]\n", "home.toml:1: unknown key 'oil' in [prepayment]"),
         ("start = 2023-01-16", "home.toml:1: start must be a time, as 2023-01-16T00:00:00Z"),

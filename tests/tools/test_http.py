@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import socket
 from collections.abc import Callable, Coroutine
 from pathlib import Path
@@ -67,6 +68,49 @@ def test_the_home_and_its_devices() -> None:
         ):
             async with session.get(f"{server.url}/api/v1/{path}") as answer:
                 assert answer.status == status, path
+
+    play(story)
+
+
+def test_the_air_is_spoilt_and_mended_live() -> None:
+    async def story(home: Home, server: HttpServer, session: ClientSession) -> None:
+        url = f"{server.url}/api/v1/faults"
+        ihd, esme = format_eui64(home.ihd.eui64), format_eui64(home.esme.eui64)
+
+        async def post(body: Any) -> tuple[int, Any]:
+            octets = body if isinstance(body, bytes) else json.dumps(body).encode()
+            async with session.post(url, data=octets) as answer:
+                is_json = answer.content_type == "application/json"
+                return answer.status, await (answer.json() if is_json else answer.text())
+
+        status, now = await post({"loss": 0.25, "away": [{"device": ihd, "end_s": 600}]})
+        assert status == 200
+        assert now["default"] == {"loss": 0.25}
+        assert now["away"] == [ihd]
+        async with session.get(url) as answer:
+            assert await answer.json() == now
+        await asyncio.sleep(700)
+        async with session.get(url) as answer:
+            assert (await answer.json())["away"] == []
+        for body, wrong in (
+            (b"{", "the body must be a JSON object"),
+            (b"[" * 100_000, "the body must be a JSON object"),
+            ([], "the body must be a JSON object"),
+            ({"lost": 0.1}, "unknown key 'lost' in [faults]: did you mean 'loss'?"),
+            ({"loss": "much"}, "loss must be a number from 0 to 1"),
+            ({"loss": float("nan")}, "loss"),
+            ({"cut": [{"from": esme}]}, "to is missing in [faults.cut]"),
+            ({"cut": [7]}, "cut must be a list of tables"),
+            ({"away": [{"device": "00-00-00-00-00-00-00-01"}]}, "is no device of this home"),
+        ):
+            status, text = await post(body)
+            assert status == 400, body
+            assert wrong in text
+            assert "\n" not in text
+        async with session.get(url) as answer:
+            assert (await answer.json())["default"] == {"loss": 0.25}  # a refused one changes nothing
+        assert (await post({}))[0] == 200
+        assert home.air.faults.is_clear
 
     play(story)
 
