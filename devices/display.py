@@ -14,7 +14,7 @@ from smets1.devices.days import SECOND_US, date_of_day
 from smets1.devices.display_history import UseHistory
 from smets1.devices.screens import FuelView, HomeView, display_pages
 from smets1.devices.supply import SupplyState
-from smets1.firmware.civil import local_uk
+from smets1.firmware.civil import from_zigbee_s, local_uk
 from smets1.firmware.nvm import MemoryNvm, Nvm
 from smets1.firmware.zcl.clusters.prepayment import CreditStatus
 
@@ -59,6 +59,7 @@ SILENT_US: Final = 180 * SECOND_US
 """Silence that a display puts up with where it hears a report every half minute."""
 
 _DAYS_SHOWN: Final = 7
+_TENANCY_KEY: Final = "display/tenancy"
 _PREPAYMENT_MODE: Final = 1 << 1
 
 
@@ -133,6 +134,23 @@ class DisplayModel:
         self.electricity = FuelReadings(UseHistory("electricity", memory))
         self.gas = FuelReadings(UseHistory("gas", memory))
         self.messages: list[str] = []  # latest first
+        self._memory = memory
+        stored = memory.get(_TENANCY_KEY)
+        self._tenancy_s = None if stored is None else int.from_bytes(stored, "big")  # as last told
+
+    def on_tenancy(self, since_s: int) -> None:
+        """When the household changed, as the meter has it (0: never).
+
+        What the old one saw goes: its messages, and the history of what it used.
+        """
+        if since_s == self._tenancy_s:
+            return
+        if self._tenancy_s is not None:
+            self.messages = []
+            for readings in (self.electricity, self.gas):
+                readings.history.forget(from_zigbee_s(since_s))
+        self._tenancy_s = since_s
+        self._memory.put(_TENANCY_KEY, since_s.to_bytes(4, "big"))
 
     def add_message(self, text: str) -> None:
         """The Pipit keeps the last 20."""

@@ -53,6 +53,19 @@ class UseHistory:
         while next(iter(self._hours)) <= hour - _HOURS:
             del self._hours[next(iter(self._hours))]
 
+    def forget(self, before_utc_us: int) -> None:
+        """Another household lives here since: the hours that had begun before are none of its business."""
+        first = -(-before_utc_us // HOUR_US)
+        kept = {hour: use for hour, use in self._hours.items() if hour >= first}
+        if self._newest >= 0:
+            kept.setdefault(self._newest, 0)  # the hour that runs starts anew
+        self._hours = dict(sorted(kept.items()))
+        for key in self._nvm.keys(self._prefix):
+            self._nvm.delete(key)
+        if self._register is not None:
+            for day in sorted({hour // 24 for hour in self._hours}):
+                self._put(day, self._register)
+
     # --- reads -----------------------------------------------------------------------------------
 
     def hours(self, day: int) -> list[int | None]:

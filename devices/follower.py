@@ -33,6 +33,8 @@ MIRROR_ENDPOINT: Final = 2
 _GAS_EVERY_US: Final = 300 * SECOND_US
 _RETRY_S: Final = 30.0
 _SILENT_REPORTS: Final = 4
+_HOUR_S: Final = 3600
+_TENANCY: Final = "change_of_tenancy_update_date_time"
 
 _LIVE_METER: Final = (
     "current_summation_delivered",
@@ -75,6 +77,7 @@ class Follower(Device):
         core = self.app.core
         for cluster in ("metering", "prepayment"):
             core.add_client(ENDPOINT, cluster).handle_reports(self._on_report)
+        core.add_client(ENDPOINT, "device_management").handle_reports(self._on_tenancy)
         core.add_client(ENDPOINT, "price")
         core.add_client(ENDPOINT, "time")
 
@@ -117,6 +120,8 @@ class Follower(Device):
         for cluster, names in (("metering", METER_ATTRIBUTES), ("prepayment", ACCOUNT_ATTRIBUTES)):
             values = await self.app.read(meter, ENDPOINT, cluster, names)
             readings.take(values, utc_us=self.civil.utc_us())
+        tenancy = await self.app.read(meter, ENDPOINT, "device_management", (_TENANCY,))
+        self.model.on_tenancy(int(tenancy.get(_TENANCY) or 0))
         price = await self.app.request(meter, ENDPOINT, "price", "get_current_price", command_options=0)
         readings.price_mp_per_kwh = int(price["price"])
         self.on_heard()
@@ -126,6 +131,7 @@ class Follower(Device):
         wanted: dict[str, dict[str, Any]] = {
             "metering": {name: (min(5, longest_s), longest_s, 0) for name in _LIVE_METER},
             "prepayment": {name: (min(5, longest_s), longest_s, 0) for name in _LIVE_ACCOUNT},
+            "device_management": {_TENANCY: (min(5, longest_s), _HOUR_S, 0)},
         }
         for cluster, attributes in wanted.items():
             await self._bind(esme, cluster)
@@ -152,6 +158,10 @@ class Follower(Device):
         if context.source_eui64 == self._esme:
             self.model.electricity.take(values, utc_us=self.civil.utc_us())
             self.on_heard()
+
+    def _on_tenancy(self, values: Values, context: CommandContext) -> None:
+        if context.source_eui64 == self._esme:
+            self.model.on_tenancy(int(values.get(_TENANCY) or 0))
 
     # --- gas ------------------------------------------------------------------------------------------
 

@@ -3,8 +3,9 @@
 *Network data log*: 4 hours of 6-minute volumes (40 values), always recorded on a SMETS1 meter, for the
 network operator (SRV 4.10).
 
-*Uncontrolled flow*: when a person has the valve opened, the meter looks for a while at what flows although
-nothing should burn yet. More than UncontrolledGasFlowRate, and it closes the valve again and is armed
+*Uncontrolled flow*: when a person has the valve opened, the meter lets the pressure settle
+(StabilisationPeriod) and then looks for a while (MeasurementPeriod) at what flows although nothing should
+burn yet. More than UncontrolledGasFlowRate, and it closes the valve again and is armed
 (0x81BF): somebody has left a tap open. What is judged is the flow through taps left open, which a test or a
 person sets; the house's own load comes from a file, cannot know of the valve, and does not count.
 Simplified: the gas that passes in the check is not metered.
@@ -24,8 +25,9 @@ __all__ = ["NETWORK_ENTRIES", "SLOT_US", "FlowCheck", "NetworkDataLog"]
 
 SLOT_US: Final = 6 * MINUTE_US
 NETWORK_ENTRIES: Final = 40  # 4 h
-DEFAULT_RATE_L_PER_H: Final = 30
+DEFAULT_RATE_DL_PER_H: Final = 300
 DEFAULT_CHECK_S: Final = 10
+DEFAULT_STABILISATION_DS: Final = 0
 
 
 class NetworkDataLog:
@@ -65,18 +67,22 @@ class NetworkDataLog:
 
 
 class FlowCheck:
-    """The look at the flow after the valve was opened."""
+    """The look at the flow after the valve was opened.
 
-    __slots__ = ("check_s", "open_taps_l_per_h", "rate_l_per_h", "until_us")
+    The rate is in 1/10 l/h, the last digit that DUIS has; the stabilisation period in 1/10 s, as in SE 1.2.
+    """
+
+    __slots__ = ("check_s", "open_taps_l_per_h", "rate_dl_per_h", "stabilisation_ds", "until_us")
 
     def __init__(self) -> None:
-        self.rate_l_per_h = DEFAULT_RATE_L_PER_H
+        self.rate_dl_per_h = DEFAULT_RATE_DL_PER_H
         self.check_s = DEFAULT_CHECK_S
+        self.stabilisation_ds = DEFAULT_STABILISATION_DS
         self.open_taps_l_per_h = 0
         self.until_us: int | None = None
 
     def begin(self, *, utc_us: int) -> None:
-        self.until_us = utc_us + self.check_s * SECOND_US
+        self.until_us = utc_us + self.stabilisation_ds * SECOND_US // 10 + self.check_s * SECOND_US
 
     def cancel(self) -> None:
         self.until_us = None
@@ -86,14 +92,14 @@ class FlowCheck:
         if self.until_us is None or utc_us < self.until_us:
             return False
         self.until_us = None
-        return self.open_taps_l_per_h > self.rate_l_per_h
+        return self.open_taps_l_per_h * 10 > self.rate_dl_per_h
 
     def encode(self) -> bytes:
         return pack_state(
             "flow_check",
-            1,
+            2,
             {
-                "settings": [self.rate_l_per_h, self.check_s],
+                "settings": [self.rate_dl_per_h, self.check_s, self.stabilisation_ds],
                 "taps": self.open_taps_l_per_h,
                 "until_us": self.until_us,
             },
@@ -102,9 +108,13 @@ class FlowCheck:
     @classmethod
     def decode(cls, octets: bytes) -> FlowCheck:
         """Raises DecodeError."""
-        reader = StateReader(octets, kind="flow_check", versions=(1,))
+        reader = StateReader(octets, kind="flow_check", versions=(1, 2))
         check = cls()
-        check.rate_l_per_h, check.check_s = reader.wholes("settings", 2)
+        if reader.version == 1:  # whole litres, and no time to settle
+            rate_l_per_h, check.check_s = reader.wholes("settings", 2)
+            check.rate_dl_per_h = rate_l_per_h * 10
+        else:
+            check.rate_dl_per_h, check.check_s, check.stabilisation_ds = reader.wholes("settings", 3)
         check.open_taps_l_per_h = reader.whole("taps", 0)
         check.until_us = reader.whole_or_none("until_us")
         return check

@@ -111,10 +111,11 @@ class GasMeterCore(MeterCore):
         self.advance(utc_us)
         self.flow_check.open_taps_l_per_h = litres_per_hour
 
-    def set_flow_check(self, *, rate_l_per_h: int, check_s: int, utc_us: int) -> None:
-        """SRV 6.7."""
+    def set_flow_check(self, *, rate_dl_per_h: int, check_s: int, stabilisation_ds: int, utc_us: int) -> None:
+        """SRV 6.7. For the next opening of the valve."""
         self.advance(utc_us)
-        self.flow_check.rate_l_per_h, self.flow_check.check_s = rate_l_per_h, check_s
+        check = self.flow_check
+        check.rate_dl_per_h, check.check_s, check.stabilisation_ds = rate_dl_per_h, check_s, stabilisation_ds
 
     # --- battery ---------------------------------------------------------------------------------
 

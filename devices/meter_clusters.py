@@ -112,7 +112,6 @@ class MeterClusters:
                 cluster.bind(f"current_{name}_alternative_consumption_delivered", self._energy_getter(period))
         if is_gas:
             cluster.set("alternative_unit_of_measure", metering.UnitOfMeasure.KILOWATT_HOURS)
-            cluster.set("remaining_battery_life", 100)
 
     def _demand(self) -> int:
         """W, or litres an hour of gas."""

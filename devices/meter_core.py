@@ -131,10 +131,14 @@ class MeterCore(MeterLife):
         self.advance(utc_us)
         self.billing.set_calendar(calendar, utc_us=self.now_us)
 
-    def change_tenancy(self, *, utc_us: int) -> None:
-        """SRV 3.2: the household that looks at the displays is another one from now on."""
+    def change_tenancy(self, *, utc_us: int, from_us: int | None = None) -> None:
+        """SRV 3.2: what lies before `from_us` (None: now) is not for the household at the displays.
+
+        A span of the displays (today, this week, this month) that began before starts anew.
+        """
         self.advance(utc_us)
-        self.tenancy_from_us = self.now_us
+        self.tenancy_from_us = self.now_us if from_us is None else from_us
+        self.marks.restart(self.registers, from_us=self.tenancy_from_us)
 
     # --- at a later time ---------------------------------------------------------------------------
 
@@ -162,6 +166,8 @@ class MeterCore(MeterLife):
             self.set_prepayment(PrepaymentConfig.decode(payload), utc_us=now_us)
         elif command.kind is FutureKind.PAYMENT_MODE:
             self.set_payment_mode(PaymentMode(int.from_bytes(payload, "big")), utc_us=now_us)
+        elif command.kind is FutureKind.TENANCY:
+            self.change_tenancy(utc_us=now_us)
         elif command.kind is FutureKind.SUPPLY:
             self._act_supply(SupplyState(int.from_bytes(payload, "big")))
         else:

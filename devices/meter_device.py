@@ -22,10 +22,12 @@ from smets1.devices.meter_clusters import MeterClusters
 from smets1.devices.meter_face import MeterFace
 from smets1.devices.panel import Identity
 from smets1.devices.parameter_service import ParameterService
+from smets1.devices.setting_clusters import SettingClusters
 from smets1.devices.tokens import TopUpDesk, TopUpResult
 from smets1.errors import DecodeError, RefusedError, SecurityError
 from smets1.firmware.device import ENDPOINT, TROUBLE, Board, Device, Factory
 from smets1.firmware.key_proof import NONCE_OCTETS
+from smets1.firmware.time_keeper import TimeVerdict
 from smets1.firmware.zcl.clusters.smets1 import CriticalStatus
 from smets1.firmware.zcl.fields import Values
 from smets1.firmware.zcl.server import Answer, ClusterInstance, CommandContext, Via, reply
@@ -95,6 +97,15 @@ class MeterDevice(Device):
             self.civil,
             meter=meter,
             on_change=self._on_change,
+        )
+        assert self.upkeep is not None, "only the hub has none"
+        self.settings = SettingClusters(
+            self.app.core,
+            self.clusters,
+            self.parameters,
+            self.civil,
+            self.upkeep.clock,
+            on_clock=self._on_clock_judged,
         )
         self._timer: Timer | None = None
         self._is_closing = False
@@ -191,12 +202,22 @@ class MeterDevice(Device):
         self.meter.advance(self.civil.utc_us())
         self.clusters.metering.touch("supply_status")
         self.clusters.prepayment.touch("credit_status")
+        self.settings.touch()
         self._on_change()
         self.nvm.commit()
 
     def on_clock_set(self) -> None:
+        """The clock has just been set: the core's time jumps with it, its load does not."""
+        now_us = self.civil.utc_us()
+        step_us = 0 if self.upkeep is None else self.upkeep.clock.last_step_us
+        self.meter.set_clock(now_us, utc_us=now_us - step_us)
         self._on_timer()
         self.face.arm()
+
+    def _on_clock_judged(self, verdict: TimeVerdict) -> None:
+        """SRV 6.11: where it trusts the hub's time, the clock is compared with it now."""
+        if verdict is not TimeVerdict.REFUSED and self.upkeep is not None:
+            self.spawn(self.upkeep.synchronise())
 
     def _take_events(self) -> None:
         events = self.meter.take_events()

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from enum import IntEnum, unique
 from typing import Final
 
-from smets1.devices.days import DAY_US, HALF_HOUR_US, date_of_day, local_day
+from smets1.devices.days import DAY_US, HALF_HOUR_US, date_of_day, local_day, local_midnight_us
 from smets1.devices.state import StateReader, pack_state
 from smets1.devices.tariff import Tariff
 from smets1.errors import DecodeError
@@ -167,7 +167,8 @@ class ProfileLog:
         changed = sorted(self._changed)
         self._changed.clear()
         gone = [(day - PROFILE_DAYS, None) for day in changed]
-        return [*gone, *((day, self._chunk(day)) for day in changed)]
+        # A clock set forward by more than the log is long: days that came and went between two saves.
+        return [*gone, *((day, self._chunk(day) if day in self._days else None) for day in changed)]
 
     def _chunk(self, day: int) -> bytes:
         return b"".join(amount.to_bytes(4, "big") for amount in self._days[day])
@@ -270,6 +271,21 @@ class PeriodMarks:
         for period in Period:
             if period.index(day) < self._index[period]:
                 self._index[period], self._start[period] = period.index(day), now
+
+    def restart(self, registers: Registers, *, from_us: int) -> None:
+        """Spans that began before `from_us` start at the present registers; the spans before are forgotten.
+
+        Simplified: consumption between `from_us` and now, where that has passed, is left out too.
+        """
+        day, now = local_day(from_us), _total(registers)
+        for period in Period:
+            first = period.index(day)  # the last span that began at `from_us` or before
+            is_at_its_begin = from_us == local_midnight_us(day) and period.index(day - 1) != first
+            newest_hidden = first - is_at_its_begin
+            if newest_hidden >= self._index[period]:
+                self._start[period] = now
+            if newest_hidden >= self._index[period] - 1:
+                self._before[period] = _NOTHING
 
     def use(self, period: Period, registers: Registers) -> PeriodUse:
         """So far in the span that runs."""

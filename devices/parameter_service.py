@@ -1,8 +1,9 @@
-"""The parameter registry on the HAN: read_parameter, write_parameter, list_parameters (0xFC03).
+"""The parameter registry on the HAN: read_parameter, write_parameter, list_parameters and more (0xFC03).
 
 Whoever comes through the hub reads and writes as the operator of the meters does (`Access.SMSO`);
 what that may be is the registry's to say. In a meter write_parameter is a Critical Instruction, which the
 meter's guard sees to. Anybody else on the HAN is a consumer, who may read what is shown anyway.
+`configure` writes several of those that need no authorisation, all or none.
 Source: `firmware.zcl.clusters.smets1`, which is ours.
 """
 
@@ -10,16 +11,18 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final
 
 import cbor2
 
 from smets1.devices.meter import MeterCore
-from smets1.devices.parameters import Access, ParameterBook, parameters_of
+from smets1.devices.parameters import Access, ParameterBook, Value, parameters_of
 from smets1.errors import DecodeError, RefusedError
 from smets1.firmware.cbor import load_strict
 from smets1.firmware.civil import CivilClock
 from smets1.firmware.nvm import Nvm
+from smets1.firmware.zcl.clusters.smets1 import ConfigureOptions
 from smets1.firmware.zcl.fields import Values
 from smets1.firmware.zcl.server import Answer, ClusterInstance, CommandContext, Via, reply
 from smets1.firmware.zcl.status import Status
@@ -56,7 +59,11 @@ class ParameterService:
                 self.book.decode_into(stored)
             except DecodeError as error:
                 _log.error("parameters in NVM are damaged, defaults are in force: %s", error)
+        self.reset_voltage_counters: Callable[[], None] | None = None
+        """What the option of `configure` does, where the device measures voltage."""
         information.handle("read_parameter", self._read)
+        information.handle("read_parameters", self._read_several)
+        information.handle("configure", self._configure)
         information.handle("write_parameter", self._write)
         information.handle("list_parameters", self._list)
 
@@ -77,6 +84,30 @@ class ParameterService:
         except RefusedError as error:
             return reply("parameter_value", name=name, status=error.status, value=b"")
         return reply("parameter_value", name=name, status=int(Status.SUCCESS), value=cbor2.dumps(value))
+
+    def _read_several(self, fields: Values, context: CommandContext) -> Answer:
+        """What the asker may not see, or the device does not have, is left out."""
+        found: dict[str, Value] = {}
+        for name in fields["names"]:
+            with suppress(RefusedError):
+                found[name] = self.book.read(name, reader=_access(context))
+        return reply("parameter_values", values=cbor2.dumps(found))
+
+    def _configure(self, fields: Values, context: CommandContext) -> Answer:
+        values = load_strict(bytes(fields["values"]))
+        if not isinstance(values, dict) or not all(isinstance(name, str) for name in values):
+            raise RefusedError(Status.INVALID_FIELD, "configure wants a map by name")
+        asker, resets = _access(context), fields["options"] & ConfigureOptions.RESETS_VOLTAGE_COUNTERS
+        for name in values:
+            if asker is not Access.CONSUMER and self.book.parameter(name).is_critical:
+                raise RefusedError(Status.NOT_AUTHORIZED, f"{name} is written only with a SUA")
+        if resets and self.reset_voltage_counters is None:
+            raise RefusedError(Status.INVALID_FIELD, "no voltage is measured here")
+        self.book.write_all(values, writer=asker, utc_us=self._civil.utc_us())
+        if resets and self.reset_voltage_counters is not None:
+            self.reset_voltage_counters()
+        self._keep()
+        return Status.SUCCESS
 
     def _write(self, fields: Values, context: CommandContext) -> Answer:
         name = str(fields["name"])

@@ -76,6 +76,7 @@ class Parameter:
     writers: frozenset[Access] = _REMOTE  # empty: read only
     source: str = ""
     is_secret: bool = False  # a difference shows only that it is set
+    is_critical: bool = True  # over the WAN only inside a Critical Instruction
     get: Callable[[Any], Value] | None = None  # from the core; None: kept in the book
     set: Callable[[Any, Any, int], None] | None = None  # (core, value, utc_us)
 
@@ -163,6 +164,36 @@ class ParameterBook:
             parameter.set(self._core, value, utc_us)
         except InputError as error:
             raise RefusedError(Status.INVALID_VALUE, str(error)) from None
+
+    def write_all(self, values: Mapping[str, object], *, writer: Access, utc_us: int) -> None:
+        """All or none. Raises RefusedError as `write`.
+
+        Values that are only allowed together (a lower threshold below an upper one) may come in any order.
+        """
+        for name, value in values.items():
+            parameter = self.parameter(name)
+            if not parameter.fits(value) or parameter.set is None:
+                self.write(name, value, writer=writer, utc_us=utc_us)  # refuses, or has no neighbours
+        before = {name: self.value(name) for name in values}
+        try:
+            self._write_until_done(dict(values), writer=writer, utc_us=utc_us)
+        except RefusedError:
+            self._write_until_done(dict(before), writer=Access.SMSO, utc_us=utc_us)
+            raise
+
+    def _write_until_done(self, left: dict[str, object], *, writer: Access, utc_us: int) -> None:
+        """Write what can be written, as long as that helps the rest. Raises the last refusal."""
+        while left:
+            refusal, count = None, len(left)
+            for name, value in list(left.items()):
+                try:
+                    self.write(name, value, writer=writer, utc_us=utc_us)
+                except RefusedError as error:
+                    refusal = error
+                else:
+                    del left[name]
+            if refusal is not None and len(left) == count:
+                raise refusal
 
     def diff(self, required: Mapping[str, tuple[int, Value]]) -> list[Difference]:
         """`required`: name -> (part, value). What differs, in the order asked."""
@@ -342,6 +373,7 @@ def _voltage(name: str, field: str, default: int, unit: str) -> Parameter:
         low=0,
         high=1_000_000 if unit == "mV" else 86_400,
         writers=_NETWORK,
+        is_critical=False,
         source="DUIS 6.5, 6.2.1",
         get=lambda core: getattr(core.voltage.settings, field),
         set=write,
@@ -383,9 +415,9 @@ ELECTRICITY_PARAMETERS: Final = (
     _voltage("rms_voltage_swell_threshold", "swell_mv", 257_000, "mV"),
     _voltage("rms_voltage_swell_measurement_period", "swell_s", 1, "s"),
     Parameter(name="low_medium_power_threshold", default=500, unit="W", low=0, high=100_000, part=1,
-              readers=_ALL, source="DUIS 6.12, 6.2.5"),
+              readers=_ALL, is_critical=False, source="DUIS 6.12, 6.2.5"),
     Parameter(name="medium_high_power_threshold", default=2000, unit="W", low=0, high=100_000, part=1,
-              readers=_ALL, source="DUIS 6.12, 6.2.5"),
+              readers=_ALL, is_critical=False, source="DUIS 6.12, 6.2.5"),
 )  # fmt: skip
 
 
@@ -396,12 +428,22 @@ def _set_conversion(field: str) -> Callable[[GasMeterCore, Any, int], None]:
     return write
 
 
-def _set_flow_rate(core: GasMeterCore, value: Any, utc_us: int) -> None:
-    core.set_flow_check(rate_l_per_h=value, check_s=core.flow_check.check_s, utc_us=utc_us)
+def _flow(name: str, field: str, default: int, *, unit: str, low: int, high: int) -> Parameter:
+    def write(core: GasMeterCore, value: Any, utc_us: int) -> None:
+        fields = ("rate_dl_per_h", "check_s", "stabilisation_ds")
+        present = {each: getattr(core.flow_check, each) for each in fields}
+        core.set_flow_check(**{**present, field: value}, utc_us=utc_us)
 
-
-def _set_flow_period(core: GasMeterCore, value: Any, utc_us: int) -> None:
-    core.set_flow_check(rate_l_per_h=core.flow_check.rate_l_per_h, check_s=value, utc_us=utc_us)
+    return Parameter(
+        name=name,
+        default=default,
+        unit=unit,
+        low=low,
+        high=high,
+        source="DUIS 6.7, 6.2.8",
+        get=lambda core: int(getattr(core.flow_check, field)),
+        set=write,
+    )
 
 
 GAS_PARAMETERS: Final = (
@@ -427,26 +469,9 @@ GAS_PARAMETERS: Final = (
         get=lambda core: core.conversion.factor_x100000,
         set=_set_conversion("factor_x100000"),
     ),
-    Parameter(
-        name="uncontrolled_gas_flow_rate",
-        default=30,
-        unit="l/h",
-        low=0,
-        high=65_535,
-        source="DUIS 6.7, 6.2.8",
-        get=lambda core: core.flow_check.rate_l_per_h,
-        set=_set_flow_rate,
-    ),
-    Parameter(
-        name="flow_measurement_period",
-        default=10,
-        unit="s",
-        low=1,
-        high=600,
-        source="DUIS 6.7, 6.2.8",
-        get=lambda core: core.flow_check.check_s,
-        set=_set_flow_period,
-    ),
+    _flow("uncontrolled_gas_flow_rate", "rate_dl_per_h", 300, unit="1/10 l/h", low=0, high=65_535),
+    _flow("flow_stabilisation_period", "stabilisation_ds", 0, unit="1/10 s", low=0, high=255),
+    _flow("flow_measurement_period", "check_s", 10, unit="s", low=1, high=65_535),
     Parameter(
         name="supply_depletion_state",
         default=SupplyDepletionState.UNCHANGED.value,

@@ -5,7 +5,8 @@ as 0x8F66, what cannot be as 0x8F67; either way it is gone. The clock set forwar
 off at its time, a command is carried out at the next instant that the meter lives.
 
 Source: facts/devices.md (0x8F66/67); DUIS 5.4 (FutureDatedAbstractType, services marked "Device" in the
-service catalogue: tariff, price, mode, prepayment configuration, load limit, supply).
+service catalogue: tariff, price, mode, prepayment configuration, load limit, supply; the RestrictionDateTime
+of a change of tenancy).
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ class FutureKind(IntEnum):
     PREPAYMENT = 2  # PrepaymentConfig.encode()
     SUPPLY = 3  # one octet, SupplyState
     LOAD_LIMIT = 4  # LoadLimiter.encode() of a limiter with that limit
+    TENANCY = 5  # empty
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -53,6 +53,11 @@ class DeviceClock(CivilClock):
         self._set_at_us = self._scheduler.now_us()
         self._set_to_us = utc_us
 
+    def set_drift(self, drift_ppm: int) -> None:
+        """The crystal runs so from now on; what it shows does not jump."""
+        self.set(self.utc_us())
+        self.drift_ppm = drift_ppm
+
 
 @unique
 class ClockStatus(IntEnum):
@@ -60,7 +65,7 @@ class ClockStatus(IntEnum):
 
     NOT_SET = 0
     SYNCHRONISED = 1
-    UNRELIABLE = 2  # not compared with the hub for two days
+    UNRELIABLE = 2  # not compared with the hub for two days, or told a time beyond the tolerance
 
 
 @unique
@@ -79,13 +84,26 @@ class TimeKeeper:
         self.last_set_utc_us: int | None = None
         self.last_step_us = 0  # by how much it was last set forward
         self.refused_count = 0
+        self._is_doubted = False  # a command named a time beyond its tolerance
 
     @property
     def status(self) -> ClockStatus:
+        if self._is_doubted:
+            return ClockStatus.UNRELIABLE
         if self.last_set_utc_us is None:
             return ClockStatus.NOT_SET
         is_recent = self._clock.utc_us() - self.last_set_utc_us <= RELIABLE_US
         return ClockStatus.SYNCHRONISED if is_recent else ClockStatus.UNRELIABLE
+
+    def on_command(self, told_utc_us: int, *, tolerance_us: int) -> TimeVerdict:
+        """SRV 6.11 says what time it is.
+
+        KEPT: within the tolerance of the own clock, which follows the hub's. A meter that sleeps hears of
+        it late, so nothing is set from it: the shell compares the clock with the hub's at once. REFUSED:
+        beyond the tolerance, and the clock is unreliable until a later command is within it.
+        """
+        self._is_doubted = abs(told_utc_us - self._clock.utc_us()) > tolerance_us
+        return TimeVerdict.REFUSED if self._is_doubted else TimeVerdict.KEPT
 
     def on_time(self, time_s: int, status: int, *, round_trip_us: int = 0) -> TimeVerdict:
         """What the hub has just told: seconds since 2000, and its TimeStatus."""

@@ -11,7 +11,9 @@ from typing import Final
 
 from smets1.headend.srv import (
     activation,
+    clock,
     commission,
+    configuration,
     credentials,
     device_log,
     firmware,
@@ -23,5 +25,16 @@ from smets1.headend.srv.steps import Plan
 
 __all__ = ["PLANS", "Plan"]
 
-_FAMILIES: Final = (activation, reads, top_up, supply, device_log, firmware, commission, credentials)
+_FAMILIES: Final = (
+    activation,
+    clock,
+    commission,
+    configuration,
+    credentials,
+    device_log,
+    firmware,
+    reads,
+    supply,
+    top_up,
+)
 PLANS: Final[dict[str, Plan]] = {plan.srv: plan for family in _FAMILIES for plan in family.PLANS}

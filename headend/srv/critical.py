@@ -14,7 +14,9 @@ from smets1.errors import DecodeError
 from smets1.firmware.sua import instruction_octets
 from smets1.firmware.zcl.clusters import CLUSTERS
 from smets1.firmware.zcl.clusters.metering import METERING, SupplyStatus
+from smets1.firmware.zcl.clusters.price import PRICE
 from smets1.firmware.zcl.clusters.smets1 import AUTHORISATION, DEVICE_INFORMATION, CriticalStatus
+from smets1.firmware.zcl.declare import Cluster
 from smets1.firmware.zcl.frame import read_command
 from smets1.headend.srv import frames
 from smets1.headend.srv.steps import RefusedByDeviceError
@@ -70,12 +72,22 @@ def _supply(status: SupplyStatus) -> Permission:
     )
 
 
+def _plain(cluster: Cluster, *commands: str) -> tuple[Permission, ...]:
+    """Commands whose fields the request decides."""
+    return tuple(Permission(cluster_id=cluster.cluster_id, command=name) for name in commands)
+
+
 # The DCO looks into an instruction, and lets a service carry nothing but one of these.
 PERMITTED: Final[dict[str, tuple[Permission, ...]]] = {
-    "11.3": (Permission(cluster_id=DEVICE_INFORMATION.cluster_id, command="activate_firmware"),),
+    "6.4.1": _plain(DEVICE_INFORMATION, "set_load_limit"),
+    "6.6": _plain(PRICE, "publish_calorific_value", "publish_conversion_factor"),
+    "6.7": _plain(METERING, "set_uncontrolled_flow_threshold", "set_supply_status"),
+    "6.11": _plain(DEVICE_INFORMATION, "synchronise_clock"),
+    "6.25": _plain(METERING, "set_supply_status"),
     "7.1": (_supply(SupplyStatus.SUPPLY_ON),),
     "7.2": (_supply(SupplyStatus.SUPPLY_OFF),),
     "7.3": (_supply(SupplyStatus.SUPPLY_OFF_ARMED),),
+    "11.3": _plain(DEVICE_INFORMATION, "activate_firmware"),
 }
 
 

@@ -9,14 +9,14 @@ from decimal import Decimal
 from typing import Final
 
 from smets1.eui64 import format_eui64
-from smets1.firmware.zcl.clusters.metering import METERING
+from smets1.firmware.zcl.clusters.metering import METERING, SupplyStatus
 from smets1.firmware.zcl.clusters.prepayment import PREPAYMENT
 from smets1.firmware.zcl.clusters.smets1 import DEVICE_INFORMATION
 from smets1.headend.duis.codes import DeviceType
 from smets1.headend.duis.request import XmlNode
 from smets1.headend.duis.response import node
 from smets1.headend.srv.frames import Value
-from smets1.headend.srv.meter import METERS_AND_PROXY, place_to_command, place_to_read, read
+from smets1.headend.srv.meter import METERS, METERS_AND_PROXY, place_to_command, place_to_read, read
 from smets1.headend.srv.steps import Plan, PlanRun, RefusedByDeviceError, Task, succeed
 
 __all__ = ["PLANS"]
@@ -126,6 +126,16 @@ def _active_power(task: Task) -> PlanRun:
     return succeed("ReadActivePowerImportRsp", power, total, answer=answer)
 
 
+_LOCKABLE: Final = {
+    "SupplyTamperState": "supply_tamper_state",
+    "SupplyDepletionState": "supply_depletion_state",
+}
+_LOCKS: Final[dict[int | None, str]] = {
+    SupplyStatus.SUPPLY_OFF: "Locked",
+    SupplyStatus.SUPPLY_UNCHANGED: "Unchanged",
+}
+
+
 def _identity(task: Task) -> PlanRun:
     """6.2.4, all that a SMETS1 device says of itself; the schema has 8 characters for a model.
 
@@ -133,12 +143,19 @@ def _identity(task: Task) -> PlanRun:
     """
     is_gas_meter = task.device.device_type is DeviceType.GSME
     place = place_to_command(task) if is_gas_meter else place_to_read(task)
+    states: dict[str, Value] = {}
+    if task.device.device_type in METERS:
+        states, _ = yield from read(
+            place, METERING.cluster_id, "supply_tamper_state", "supply_depletion_state"
+        )
     values, answer = yield from read(place, DEVICE_INFORMATION.cluster_id, "model", "manufacturer")
+    shown = [node(element, _LOCKS.get(states.get(name))) for element, name in _LOCKABLE.items()]
     return succeed(
         "ReadDeviceConfigurationIdentityExcMPxNRsp",
         node("DeviceIdentifier", format_eui64(place.target)),
         node("ModelType", _plain(values.get("model"), 8)),
         node("ManufacturerIdentifier", _plain(values.get("manufacturer"), 32)),
+        node("Gas" if is_gas_meter else "Electricity", shown) if states else None,
         answer=answer,
     )
 

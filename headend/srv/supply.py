@@ -1,4 +1,4 @@
-"""Supply: 7.2 Disable and 7.3 Arm (Critical Instructions), 7.4 Read Supply Status.
+"""Supply: 7.1 Enable, 7.2 Disable and 7.3 Arm (Critical Instructions), 7.4 Read Supply Status.
 
 Source: SE 1.2 07-5356-19, D.3.3.3.1.12 (Change Supply); MMC-5.4.xsd, SupplyStateType.
 """
@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Final
 
 from smets1.firmware.zcl.clusters.metering import METERING, SupplyStatus
+from smets1.headend.duis.codes import DeviceType
 from smets1.headend.duis.response import node
 from smets1.headend.srv.meter import METERS, METERS_AND_PROXY, command, place_to_command, place_to_read, read
 from smets1.headend.srv.steps import Plan, PlanRun, RefusedByDeviceError, Task, succeed
@@ -73,6 +74,13 @@ def _state(status: int) -> str:
 
 
 PLANS: Final = (
+    Plan(
+        srv="7.1",
+        body_name="EnableSupply",
+        response_name="EnableSupplyRsp",
+        devices=frozenset({DeviceType.ESME}),
+        run=_change_to(SupplyStatus.SUPPLY_ON, "EnableSupplyRsp"),
+    ),
     Plan(
         srv="7.2",
         body_name="DisableSupply",

@@ -90,3 +90,16 @@ def test_a_damaged_record_is_a_decode_error():
         nvm.put(key, nvm.get(key)[:-3])
     with pytest.raises(DecodeError):
         UseHistory("electricity", nvm)
+
+
+def test_another_household_does_not_see_what_was_used_before_it():
+    nvm = MemoryNvm()
+    history = filled(30, nvm)
+    history.forget(START + 25 * HOUR_US + 1)
+    assert history.total(DAY) is None
+    assert history.hours(DAY + 1)[:6] == [None, None, 126, 127, 128, 129]
+    assert UseHistory("electricity", nvm).hours(DAY + 1)[:5] == [None, None, 126, 127, 128]
+    history.forget(START + 40 * HOUR_US)
+    register = 5_000 + sum(range(100, 130))
+    history.note(register + 7, utc_us=START + 30 * HOUR_US - 1)
+    assert history.total(DAY + 1) == 7, "the register that was heard last still counts"

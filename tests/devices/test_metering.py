@@ -135,3 +135,13 @@ def test_local_days_at_both_clock_changes():
         == local_day(utc(2024, 10, 27, 12))
     )
     assert fine(1) == 10**12
+
+
+def test_days_that_came_and_went_between_two_saves_are_not_kept():
+    log = ProfileLog()
+    for day in (0, 1, 395):
+        log.record(day * DAY_US + HALF_HOUR_US, 7)
+    changed = dict(log.take_changed())
+    assert changed[0] is None
+    assert changed[1] is not None
+    assert changed[395] is not None

@@ -105,3 +105,23 @@ def test_a_clock_long_alone_is_unreliable():
     assert subject.status is ClockStatus.SYNCHRONISED
     at(scheduler, 2 * DAY + 10_000_000)
     assert subject.status is ClockStatus.UNRELIABLE
+
+
+def test_a_command_beyond_its_tolerance_makes_the_clock_unreliable_until_one_within_it():
+    subject, clock, _ = keeper()
+    subject.on_time(zigbee_s(EPOCH), 0b11)
+    assert subject.on_command(EPOCH + 11_000_000, tolerance_us=10_000_000) is TimeVerdict.REFUSED
+    assert (subject.status, clock.utc_us()) == (ClockStatus.UNRELIABLE, EPOCH)
+    assert subject.on_command(EPOCH - 10_000_000, tolerance_us=10_000_000) is TimeVerdict.KEPT
+    assert (subject.status, clock.utc_us()) == (ClockStatus.SYNCHRONISED, EPOCH)
+
+
+def test_a_new_drift_does_not_make_the_clock_jump():
+    scheduler = HeapScheduler()
+    own = DeviceClock(scheduler, EPOCH, drift_ppm=50)
+    at(scheduler, DAY)
+    before = own.utc_us()
+    own.set_drift(-1000)
+    assert own.utc_us() == before
+    at(scheduler, DAY + 1_000_000_000)
+    assert own.utc_us() == before + 999_000_000

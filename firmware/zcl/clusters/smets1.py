@@ -19,6 +19,7 @@ __all__ = [
     "DEVICE_INFORMATION",
     "HUB_CONTROL",
     "MANUFACTURER_CODE",
+    "ConfigureOptions",
     "CriticalStatus",
     "DeviceLogOperation",
     "OffReason",
@@ -44,6 +45,12 @@ class CriticalStatus(IntEnum):
 class DeviceLogOperation(IntEnum):
     ADD = 0x00
     REMOVE = 0x01
+
+
+class ConfigureOptions(IntFlag):
+    """Options of `configure`."""
+
+    RESETS_VOLTAGE_COUNTERS = 0x01
 
 
 class OffReason(IntFlag):
@@ -139,6 +146,17 @@ DEVICE_INFORMATION: Final = Cluster(
         0020  pending_firmware_version  u32
         0030  clock_status       e8    # 0 not set, 1 synchronised, 2 unreliable
         0031  clock_last_set     utc
+        0040  reactive_import_register  u48   # varh
+        0041  reactive_export_register  u48
+        0050  rms_voltage        u24   # mV
+        0051  average_over_voltage_counter   u32
+        0052  average_under_voltage_counter  u32
+        0053  extreme_over_voltage_counter   u32
+        0054  extreme_under_voltage_counter  u32
+        0055  voltage_sag_counter    u32
+        0056  voltage_swell_counter  u32
+        0060  open_sensors       bm8   # as the meter's tamper machine numbers them
+        0061  tamper_count       u32
     """),
     commands=(
         # parameters by name, values in CBOR: the registry of the device knows type, unit and range
@@ -146,6 +164,17 @@ DEVICE_INFORMATION: Final = Cluster(
         received(0x01, "write_parameter", "name:string value:octstr16", must=True),
         received(0x02, "list_parameters", "first_index:u16", must=True),
         received(0x03, "activate_firmware", "file_version:u32 activation_time:utc"),
+        # SRV 6.4.1: at once (0), at an instant, or (0xFFFFFFFF) take back the one that is pending
+        received(
+            0x04, "set_load_limit",
+            "issuer_event_id:u32 implementation_date_time:utc period_s:u32 threshold_w:u32 "
+            "restoration_s:u32 supply_state:e8",
+        ),
+        received(0x05, "synchronise_clock", "current_time:utc tolerance_s:u32"),
+        # several parameters that need no authorisation, all or none: a CBOR map of name to value
+        received(0x06, "configure", "options:bm8 values:octstr16"),
+        received(0x07, "reset_voltage_counters"),
+        received(0x08, "read_parameters", "count:u8 names:string*count", must=True),
         generated(0x00, "parameter_value", "name:string status:e8 value:octstr16", must=True),
         generated(0x01, "write_parameter_response", "name:string status:e8", must=True),
         generated(
@@ -154,5 +183,7 @@ DEVICE_INFORMATION: Final = Cluster(
             must=True,
         ),
         generated(0x03, "activate_firmware_response", "status:e8 file_version:u32"),
+        generated(0x05, "clock_state", "device_time:utc clock_status:e8"),
+        generated(0x08, "parameter_values", "values:octstr16", must=True),
     ),
 )  # fmt: skip
