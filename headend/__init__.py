@@ -11,6 +11,7 @@ Out: WAN requests that carry ZCL frames, through anything with `ask(hub, WanRequ
 - `srv`        one module per service family: from a request to the frames a device must execute
 - `s1sp`       one instruction at a time per device, retries, expiry, exactly one response
 - `dco`        holds the SUA keys; authorises Critical Instructions, one SUA for one instruction
+- `sharing`    several workers on one store
 - `non_device` what the DSP answers by itself: inventory, `schedules`; `alerts` who is told what, unasked
 - `firmware`   images of 11.1 to the hubs
 - `effects`    what a successful service changes in the inventory and in `credentials`

@@ -10,6 +10,7 @@ at speed max.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from typing import Final
 
@@ -27,6 +28,7 @@ _FIRST_PAUSE_S: Final = 1.0
 _LONGEST_PAUSE_S: Final = 300.0
 _TIMEOUT: Final = aiohttp.ClientTimeout(total=30)
 _BATCH: Final = 100
+_LOOK_EVERY_S: Final = 1.0
 _MOST_A_SECOND: Final = 100.0  # to one user
 
 
@@ -47,7 +49,12 @@ class CallbackPoster:
         self._news: dict[Eui64, asyncio.Event] = {}
 
     async def run(self) -> None:
-        users = [user for user in self._head_end.users.all() if user.callback_url is not None]
+        sharing = self._head_end.sharing
+        users = [
+            user
+            for user in self._head_end.users.all()
+            if user.callback_url is not None and sharing.posts_for(user.eui64)
+        ]
         self._news = {user.eui64: asyncio.Event() for user in users}
         self._head_end.on_response = self._on_response
         async with aiohttp.ClientSession(timeout=_TIMEOUT) as session, asyncio.TaskGroup() as group:
@@ -69,7 +76,11 @@ class CallbackPoster:
             self._news[user].clear()
             waiting = self._head_end.store.undelivered(user=user, limit=_BATCH)
             if not waiting:
-                await self._news[user].wait()
+                # Of what other workers answer nobody tells us: we look.
+                longest_s = _LOOK_EVERY_S if self._head_end.sharing.is_shared else None
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(longest_s):
+                        await self._news[user].wait()
                 continue
             for response in waiting:
                 await asyncio.sleep(max(next_s - loop.time(), 0))

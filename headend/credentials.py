@@ -94,6 +94,8 @@ class CredentialBook:
         self._on_due = on_due
         self._timer: Timer | None = None
         self._is_running = False
+        self.is_mine: Callable[[Eui64], bool] = lambda _device: True
+        """Whether what waits for a device is this worker's to do."""
 
     def start(self) -> None:
         self._is_running = True
@@ -132,7 +134,7 @@ class CredentialBook:
                     found.append((due_utc_us, device, Credentials.decode(record)))
                 case _:
                     raise DecodeError("store", 0, "not a record of credentials that wait")
-        return sorted(found, key=lambda item: item[:2])
+        return sorted((item for item in found if self.is_mine(item[1])), key=lambda item: item[:2])
 
     def _run_due(self) -> None:
         self._timer = None

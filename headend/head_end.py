@@ -48,6 +48,7 @@ from smets1.headend.precommand import build_pre_command, pre_command_digest
 from smets1.headend.rotation import RotationResult, Rotator
 from smets1.headend.s1sp import Execution, S1sp, StepFailedError, Wan
 from smets1.headend.schedules import ScheduleBook
+from smets1.headend.sharing import WorkSharing
 from smets1.headend.srv import PLANS
 from smets1.headend.srv.device_log import COMMISSIONING_PLANS
 from smets1.headend.srv.steps import Plan, Task
@@ -70,6 +71,8 @@ class HeadEndSettings:
     # "reused": a RequestID may come again as a new request. DCC's reference requests share theirs.
     request_ids: Literal["unique", "reused"] = "unique"
     lifetime_us: int = _DAY_US  # how long a device request is tried, from its execution date
+    worker: int = 0  # which of `workers` this is, where several share the hubs; see `sharing`
+    workers: int = 1
     dsp: Eui64 = DEFAULT_DSP
     users: tuple[ServiceUser, ...] = DEFAULT_USERS
     # Anomaly detection: the most requests that a user may send in 24 hours, by service reference variant.
@@ -155,6 +158,16 @@ class HeadEnd:
             alerts=self.alerts,
             firmware=self._firmware,
         )
+        self._sharing = WorkSharing(
+            store,
+            self.inventory,
+            self._schedules,
+            worker=self.settings.worker,
+            workers=self.settings.workers,
+            take=self._take_up,
+        )
+        self._schedules.is_mine = self.credentials.is_mine = self._sharing.is_mine
+        self._is_started = False
         self._tasks: dict[asyncio.Task[None], None] = {}  # a set that keeps its order
         self._future: dict[str, tuple[StoredRequest, asyncio.Task[None]]] = {}  # not begun yet, by key
         self._successors: dict[str, list[asyncio.Future[None]]] = {}  # by the key that they wait for
@@ -164,15 +177,13 @@ class HeadEnd:
 
     async def start(self) -> None:
         """Take up every accepted request that has no response yet."""
-        for stored in self.store.unfinished():
-            if self._rotator.owns(stored):
-                self._spawn(self._rotator.resume(stored, self.inventory))
-            elif self._firmware.owns(stored):
-                self._spawn(self._firmware.resume(stored))
-            else:
-                self._resume(stored)
+        self._sharing.refresh()
+        self._sharing.take_up()
+        self._is_started = True
         self._schedules.start()
         self.credentials.start()
+        if self._sharing.is_shared:
+            self._spawn(self._sharing.run())
 
     async def close(self) -> None:
         """Stop; what is unfinished goes on at the next start."""
@@ -186,6 +197,16 @@ class HeadEnd:
             for waiter in waiters:
                 waiter.cancel()
 
+    def _take_up(self, stored: StoredRequest) -> None:
+        """Accepted in a former life of this worker, or by another one."""
+        if self._rotator.owns(stored):
+            if not self._is_started:  # a new one is in the hands of who asked for it
+                self._spawn(self._rotator.resume(stored, self.inventory))
+        elif self._firmware.owns(stored):
+            self._spawn(self._firmware.resume(stored))
+        else:
+            self._resume(stored)
+
     def _resume(self, stored: StoredRequest) -> None:
         try:
             checked = self._access.readmit(stored.xml)
@@ -194,12 +215,15 @@ class HeadEnd:
         else:
             if checked.alert is not None:
                 self._spawn(self._finish(stored, self._alert(checked, self._civil.utc_us())))
+            elif is_cancellation(checked):
+                self._spawn(self._withdraw(stored, checked))
             else:
                 self._begin(stored, checked, is_resumed=True)
 
     def _start_scheduled(self, stored: StoredRequest) -> None:
         """A DSP schedule has come to its time: an accepted request like any other."""
         if self.store.add_request(stored):
+            self._sharing.claim(stored)
             self._resume(stored)
 
     def _spawn(self, work: Coroutine[Any, Any, object]) -> asyncio.Task[None]:
@@ -224,6 +248,7 @@ class HeadEnd:
         unknown path, LostError where the store has failed.
         """
         now_utc_us = self._civil.utc_us()
+        self._sharing.refresh()
         try:
             checked = self._access.admit(xml, ServicePath(path), now_utc_us=now_utc_us)
             return await self._dispatch(checked, wait_s, now_utc_us)
@@ -240,10 +265,13 @@ class HeadEnd:
             return await self._answer_itself(checked, now_utc_us)
         if request.command_variant is CommandVariant.TRANSFORM:
             return await self._transform(request, now_utc_us)
-        if checked.alert is None and is_cancellation(checked):
+        is_mine = self._sharing.is_mine(request.target)
+        if checked.alert is None and is_mine and is_cancellation(checked):
             return await self._cancel(checked, now_utc_us)
         if self._is_anomalous(checked, now_utc_us):
             return await self._quarantine(checked, now_utc_us)
+        if checked.alert is None and not is_mine:
+            return await self._leave_to_another(checked, wait_s, now_utc_us)
         stored = self._accept(checked, now_utc_us)
         await self.store.committed()
         final = None if wait_s is None else self._expect(stored.key)
@@ -256,6 +284,20 @@ class HeadEnd:
             if response is not None:
                 return response.xml
         return self._responses.service(request, ResponseCode.ACKNOWLEDGED, now_utc_us=self._civil.utc_us())
+
+    async def _leave_to_another(
+        self, checked: CheckedRequest, wait_s: float | None, now_utc_us: int
+    ) -> bytes:
+        """The worker of its hub finds it in the store."""
+        stored = self._accept(checked, now_utc_us)
+        await self.store.committed()
+        if wait_s is not None:
+            response = await self._sharing.wait_for_response(stored.key, wait_s)
+            if response is not None:
+                self.store.mark_delivered(response.number)
+                return response.xml
+        now_utc_us = self._civil.utc_us()
+        return self._responses.service(checked.request, ResponseCode.ACKNOWLEDGED, now_utc_us=now_utc_us)
 
     async def _transform(self, request: DuisRequest, now_utc_us: int) -> bytes:
         payload = build_pre_command(request)
@@ -277,6 +319,9 @@ class HeadEnd:
         await self.store.committed()
         self.alerts.announce()
         for delivery in self._firmware.take_fresh():
+            if not self._sharing.is_mine(delivery.target):
+                continue  # its worker finds it in the store
+            self._sharing.claim(delivery)
             self._spawn(self._firmware.resume(delivery))
         if number is not None:
             self.store.mark_delivered(number)
@@ -284,21 +329,33 @@ class HeadEnd:
 
     async def _cancel(self, checked: CheckedRequest, now_utc_us: int) -> bytes:
         """Withdraw the user's waiting requests for the same service of the same device."""
-        request = checked.request
-        xml = self._responses.service(request, ResponseCode.SUCCESS, now_utc_us=now_utc_us)
         with self.store.together():
             stored = self._accept(checked, now_utc_us)
-            number = self.store.add_answer(stored.key, user=stored.originator, xml=xml, now_utc_us=now_utc_us)
+            response = self._answer_cancellation(stored, checked)
+        await self._withdraw_waiting(stored)
+        await self.store.committed()
+        assert response is not None, "accepted just now"
+        self.store.mark_delivered(response.number)
+        return response.xml
+
+    async def _withdraw(self, stored: StoredRequest, checked: CheckedRequest) -> None:
+        """As `_cancel`, of a cancellation that another worker has accepted."""
+        response = self._answer_cancellation(stored, checked)
+        await self._withdraw_waiting(stored)
+        await self._publish(stored, response)
+
+    def _answer_cancellation(self, stored: StoredRequest, checked: CheckedRequest) -> StoredResponse | None:
+        now_utc_us = self._civil.utc_us()
+        xml = self._responses.service(checked.request, ResponseCode.SUCCESS, now_utc_us=now_utc_us)
+        return self._add_answer(stored, xml)
+
+    async def _withdraw_waiting(self, stored: StoredRequest) -> None:
         for waiting, task in list(self._future.values()):
             same = (waiting.originator, waiting.target, waiting.srv)
             if same == (stored.originator, stored.target, stored.srv):
                 task.cancel()
                 self._future.pop(waiting.key, None)
                 await self._end(waiting, parse_request(waiting.xml), ResponseCode.CANCELLED)
-        await self.store.committed()
-        if number is not None:
-            self.store.mark_delivered(number)
-        return xml
 
     def _is_anomalous(self, checked: CheckedRequest, now_utc_us: int) -> bool:
         most = self.settings.thresholds.get(checked.variant.srv)
@@ -338,6 +395,8 @@ class HeadEnd:
             raise RefusedRequestError(
                 request, ResponseCode.DUPLICATE_REQUEST, f"RequestID {key} was used before"
             )
+        if checked.alert is not None or self._sharing.is_mine(request.target):
+            self._sharing.claim(stored)
         return stored
 
     def _alert(self, checked: CheckedRequest, now_utc_us: int) -> bytes:
@@ -439,9 +498,12 @@ class HeadEnd:
         if response is None:
             ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._successors.setdefault(key, []).append(ended)
-            left_s = (stored.expires_utc_us - self._civil.utc_us()) / 1e6
-            await asyncio.wait((ended,), timeout=max(left_s, 0))
-            response = self.store.response_to(key)
+            left_s = max(stored.expires_utc_us - self._civil.utc_us(), 0) / 1e6
+            if self._sharing.is_mine(preceding.target):
+                await asyncio.wait((ended,), timeout=left_s)
+                response = self.store.response_to(key)
+            else:
+                response = await self._sharing.wait_for_response(key, left_s)
         return response is not None and is_success(response.xml)
 
     async def _end(self, stored: StoredRequest, request: DuisRequest, code: ResponseCode) -> None:
@@ -469,6 +531,7 @@ class HeadEnd:
     async def _publish(self, stored: StoredRequest, response: StoredResponse | None) -> None:
         """Commit, then tell who waits for it, or else `on_response`."""
         await self.store.committed()
+        self._sharing.release(stored.key)
         self.alerts.announce()
         if response is None:
             return
@@ -509,6 +572,10 @@ class HeadEnd:
             raise
         self.store.mark_delivered(response.number)
         return response
+
+    @property
+    def sharing(self) -> WorkSharing:
+        return self._sharing
 
     def responses(
         self, *, user: Eui64 | None = None, after: int = 0, limit: int = 100

@@ -61,7 +61,13 @@ class Inventory:
         self._devices: dict[Eui64, InventoryDevice] = {}
         self._hubs: dict[Eui64, dict[Eui64, None]] = {}  # the devices of each home
         self._points: dict[str, dict[Eui64, None]] = {}  # the devices of each meter point
-        for eui64, record in store.devices().items():
+        self.reload()
+
+    def reload(self) -> None:
+        """As the store has it now: another worker may have changed it."""
+        for known in (self._devices, self._hubs, self._points):
+            known.clear()
+        for eui64, record in self._store.devices().items():
             self._note(_from_record(eui64, record))
 
     def put(self, device: InventoryDevice) -> None:

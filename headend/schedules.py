@@ -199,6 +199,13 @@ class ScheduleBook:
         self._submit = submit
         self._timer: Timer | None = None
         self._is_running = False
+        self.is_mine: Callable[[Eui64], bool] = lambda _device: True
+        """Whether a device's schedules are this worker's to run."""
+        self._schedules: dict[int, Schedule] = {}
+        self.reload()
+
+    def reload(self) -> None:
+        """As the store has them now: another worker may have changed them."""
         self._schedules = {
             number: Schedule(
                 schedule_id=number,
@@ -206,8 +213,9 @@ class ScheduleBook:
                 details=_read_tree(record["details"]),
                 last_utc_us=int(str(record["last_utc_us"])),
             )
-            for number, (owner, record) in store.schedules().items()
+            for number, (owner, record) in self._store.schedules().items()
         }
+        self._arm()
 
     @staticmethod
     def id_of(stored: StoredRequest) -> int | None:
@@ -260,7 +268,7 @@ class ScheduleBook:
 
     def _run_due(self) -> None:
         now_utc_us = self._civil.utc_us()
-        for schedule in list(self._schedules.values()):
+        for schedule in [one for one in self._schedules.values() if self.is_mine(one.device)]:
             due_utc_us = schedule.next_utc_us(schedule.last_utc_us)
             if due_utc_us is None or due_utc_us > now_utc_us:
                 continue
@@ -287,7 +295,8 @@ class ScheduleBook:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        due = [schedule.next_utc_us(schedule.last_utc_us) for schedule in self._schedules.values()]
+        mine = [schedule for schedule in self._schedules.values() if self.is_mine(schedule.device)]
+        due = [schedule.next_utc_us(schedule.last_utc_us) for schedule in mine]
         first_utc_us = min((when for when in due if when is not None), default=None)
         if self._is_running and first_utc_us is not None:
             when_us = self._civil.scheduler_us(max(first_utc_us, self._civil.utc_us()))

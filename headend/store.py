@@ -103,6 +103,8 @@ _COUNTERS: Final = sa.Table(
     sa.Column("value", sa.BigInteger, nullable=False),
 )
 
+_BOOKS: Final = "books"  # the counter that other workers look at
+
 
 # Statements made once: to build one anew costs more than to execute it.
 _FINISH: Final = (
@@ -173,6 +175,10 @@ class Store:
             dialect.insert(_REQUESTS).on_conflict_do_nothing().returning(_REQUESTS.c.sequence)
         )
         self._insert_event = dialect.insert(_EVENTS).on_conflict_do_nothing().returning(_EVENTS.c.event_id)
+        count = dialect.insert(_COUNTERS)
+        self._count_up = count.on_conflict_do_update(
+            index_elements=[_COUNTERS.c.name], set_={"value": _COUNTERS.c.value + 1}
+        ).returning(_COUNTERS.c.value)
         with _translated():
             _METADATA.create_all(engine)
             self._connection = engine.connect()
@@ -292,6 +298,13 @@ class Store:
         with self._reading() as connection:
             return [_request(row) for row in connection.execute(query).mappings()]
 
+    def unfinished_after(self, number: int) -> list[tuple[int, StoredRequest]]:
+        """As `unfinished`, of the rows after that number; with each its own."""
+        query = _REQUESTS.select().where(_REQUESTS.c.is_done.is_(False), _REQUESTS.c.sequence > number)
+        with self._reading() as connection:
+            rows = connection.execute(query.order_by(_REQUESTS.c.sequence)).mappings()
+            return [(row["sequence"], _request(row)) for row in rows]
+
     def is_known(self, key: str) -> bool:
         with self._reading() as connection:
             return connection.execute(_IS_KNOWN, {"of_key": key}).first() is not None
@@ -400,13 +413,19 @@ class Store:
 
     # --- devices, events, counters ---
 
+    def book_count(self) -> int:
+        """How often devices or schedules were changed: where it stands still, nobody has changed them."""
+        with self._reading() as connection:
+            query = sa.select(_COUNTERS.c.value).where(_COUNTERS.c.name == _BOOKS)
+            return int(connection.execute(query).scalar() or 0)
+
     def put_device(self, eui64: Eui64, record: dict[str, object]) -> None:
-        with self._transaction() as connection:
+        with self._changing_books() as connection:
             connection.execute(_DEVICES.delete().where(_DEVICES.c.eui64 == _hex(eui64)))
             connection.execute(_DEVICES.insert().values(eui64=_hex(eui64), record=record))
 
     def delete_device(self, eui64: Eui64) -> None:
-        with self._transaction() as connection:
+        with self._changing_books() as connection:
             connection.execute(_DEVICES.delete().where(_DEVICES.c.eui64 == _hex(eui64)))
 
     def devices(self) -> dict[Eui64, dict[str, object]]:
@@ -464,13 +483,13 @@ class Store:
 
     def put_schedule(self, schedule_id: int, owner: Eui64, record: dict[str, object]) -> None:
         """Add or replace."""
-        with self._transaction() as connection:
+        with self._changing_books() as connection:
             connection.execute(_SCHEDULES.delete().where(_SCHEDULES.c.schedule_id == schedule_id))
             row = {"schedule_id": schedule_id, "owner": _hex(owner), "record": record}
             connection.execute(_SCHEDULES.insert(), row)
 
     def delete_schedule(self, schedule_id: int) -> None:
-        with self._transaction() as connection:
+        with self._changing_books() as connection:
             connection.execute(_SCHEDULES.delete().where(_SCHEDULES.c.schedule_id == schedule_id))
 
     def schedules(self) -> dict[int, tuple[Eui64, dict[str, object]]]:
@@ -483,13 +502,7 @@ class Store:
     def next_count(self, name: str) -> int:
         """1, 2, 3 ... per name; committed before it is given out."""
         with self._transaction() as connection:
-            where = _COUNTERS.c.name == name
-            if connection.execute(
-                _COUNTERS.update().where(where).values(value=_COUNTERS.c.value + 1)
-            ).rowcount:
-                return int(connection.execute(sa.select(_COUNTERS.c.value).where(where)).scalar_one())
-            connection.execute(_COUNTERS.insert().values(name=name, value=1))
-            return 1
+            return int(connection.execute(self._count_up, {"name": name, "value": 1}).scalar_one())
 
     @staticmethod
     def _insert(connection: sa.Connection, key: str | None, user: Eui64, xml: bytes, now_utc_us: int) -> int:
@@ -527,6 +540,12 @@ class Store:
         with self._writing() as connection:
             yield connection
         self._flush()
+
+    @contextlib.contextmanager
+    def _changing_books(self) -> Iterator[sa.Connection]:
+        with self._transaction() as connection:
+            yield connection
+            connection.execute(self._count_up, {"name": _BOOKS, "value": 1})
 
     def _fail(self) -> None:
         """What was open is lost: those who wait for it must hear so."""
