@@ -67,6 +67,9 @@ class StackCore:
         "zdo",
     )
 
+    _aps_class: ClassVar[type[ApsLayer]] = ApsLayer
+    """A stick whose host cuts messages into fragments itself has another."""
+
     def __init__(
         self, *, eui64: Eui64, role: NodeRole, config: HanConfig, nvm: Nvm, rng: random.Random
     ) -> None:
@@ -87,7 +90,7 @@ class StackCore:
         self.nwk.link_status_period_us = config.link_status_period_us
         self.nwk.end_device_timeout = config.end_device_timeout
         self.nwk.concentrator_period_us = config.concentrator_period_us
-        self.aps = ApsLayer(self.nwk, self.keys, rng, self.timers)
+        self.aps = self._aps_class(self.nwk, self.keys, rng, self.timers)
         self.aps.is_sleepy_address = self._is_sleepy
         self.aps.window_size = config.fragment_window
         self.aps.groups = GroupTable(nvm)

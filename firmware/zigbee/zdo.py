@@ -135,7 +135,7 @@ class Zdo:
         self.manager_channels: tuple[int, ...] = tuple(CHANNELS)  # apsChannelMask as the manager set it
         self._nwk = nwk
         self._send = send
-        self._manufacturer_code = manufacturer_code
+        self.manufacturer_code = manufacturer_code
         self._transaction = 0
         self._asked: dict[tuple[int, int], int] = {}
 
@@ -249,7 +249,7 @@ class Zdo:
         descriptor = NodeDescriptor(
             logical_type=min(role, NodeRole.END_DEVICE),
             capability=self._nwk.capability,
-            manufacturer_code=self._manufacturer_code,
+            manufacturer_code=self.manufacturer_code,
             server_mask=0x0001 if role is NodeRole.COORDINATOR else 0,
         )
         return self._status_about(ZdpStatus.SUCCESS, short) + descriptor.encode()

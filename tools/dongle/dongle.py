@@ -5,80 +5,45 @@ Needs no more of the line than `BytePipe`, so it also runs in virtual time on a 
 
 from __future__ import annotations
 
-import asyncio
-from logging import getLogger
 from typing import Final
 
-from smets1.errors import LostError
-from smets1.eui64 import Eui64, format_eui64
+from smets1.eui64 import Eui64
 from smets1.hardware.air import Air, AirRadio
 from smets1.hardware.radio import TransmitOutcome
 from smets1.hardware.rcp.pipe import BytePipe
 from smets1.hardware.rcp.spinel import Status
 from smets1.tools.dongle.rcp_stick import Configure, PowerCycle, RcpStick, ScanEnergy, Transmit
+from smets1.tools.dongle.shell import StickShell
 
 __all__ = ["Dongle"]
 
-_log = getLogger(__name__)
-_REOPEN_S: Final = 0.2
 _COORDINATOR: Final = 0x0000
 
 
-class Dongle:
+class Dongle(StickShell):
     """One stick. `eui64` is what its factory gave it; a host may set another address."""
 
     def __init__(self, air: Air, pipe: BytePipe, eui64: Eui64) -> None:
-        self.pipe = pipe
+        super().__init__(pipe, eui64)
         self._air = air
         self._stick = RcpStick(eui64)
         self._radio: AirRadio | None = None
-        self._is_closed = False
-        self._task: asyncio.Task[None] | None = None
 
     @property
     def stick(self) -> RcpStick:
         return self._stick
-
-    async def start(self) -> None:
-        """Power on, in the running event loop. Raises LostError where the line cannot be had."""
-        await self.pipe.open(self)
-        self._drain()
 
     def reset(self, cause: Status = Status.RESET_WATCHDOG) -> None:
         """What a flaky stick does by itself."""
         self._stick.reset(cause)
         self._drain()
 
-    async def close(self) -> None:
-        self._is_closed = True
-        if self._task is not None:
-            self._task.cancel()
-        self.pipe.close()
-        if self._radio is not None:
-            self._radio.close()
-
-    # --- PipeListener ---------------------------------------------------------------------------------------
-
     def on_octets(self, octets: bytes) -> None:
         self._stick.receive(octets)
         self._drain()
 
-    def on_lost(self, reason: str) -> None:
-        """The host hung up: the stick loses its power with its line, and waits for the next host."""
-        _log.info("%s: %s", format_eui64(self._stick.hardware_eui64), reason)
-        self._stick = RcpStick(self._stick.hardware_eui64)
-        if not self._is_closed:
-            self._task = asyncio.get_running_loop().create_task(self._reopen())
-
-    async def _reopen(self) -> None:
-        while True:
-            try:
-                await self.pipe.open(self)
-            except LostError:
-                await asyncio.sleep(_REOPEN_S)
-            else:
-                self._drain()
-                return
+    def _power_on(self) -> None:
+        self._stick = RcpStick(self.eui64)
 
     # --- the antenna ----------------------------------------------------------------------------------------
 
