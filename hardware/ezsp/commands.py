@@ -41,8 +41,10 @@ _COMMANDS_13: Final[dict[str, tuple[int, str, str]]] = {
     "getLibraryStatus": (0x0001, "library_id:u8", "status:u8"),
     "addEndpoint": (
         0x0002,
-        "endpoint:u8 profile_id:u16 device_id:u16 device_version:u8 input_count:u8 output_count:u8"
-        " input_clusters:u16[input_count] output_clusters:u16[output_count]",
+        (
+            "endpoint:u8 profile_id:u16 device_id:u16 device_version:u8 input_count:u8 output_count:u8"
+            " input_clusters:u16[input_count] output_clusters:u16[output_count]"
+        ),
         _ERROR,
     ),
     "getExtendedValue": (0x0003, "value_id:u8 characteristics:u32", "status:error value:lv"),
@@ -81,8 +83,10 @@ _COMMANDS_13: Final[dict[str, tuple[int, str, str]]] = {
     # networking
     "setConcentrator": (
         0x0010,
-        "is_on:bool kind:u16 min_time_s:u16 max_time_s:u16 route_error_threshold:u8"
-        " delivery_failure_threshold:u8 max_hops:u8",
+        (
+            "is_on:bool kind:u16 min_time_s:u16 max_time_s:u16 route_error_threshold:u8"
+            " delivery_failure_threshold:u8 max_hops:u8"
+        ),
         _STATUS,
     ),
     "setManufacturerCode": (0x0015, "code:u16", ""),
@@ -249,8 +253,10 @@ _CHANGES_14: Final[dict[str, tuple[int, str, str]]] = {
     "incomingMessageHandler": (
         0x0045,
         "",
-        "kind:u8 aps:aps sender:u16 eui64:eui binding_index:u8 address_index:u8 lqi:u8 rssi_dbm:i8"
-        " timestamp:u32 message:lv",
+        (
+            "kind:u8 aps:aps sender:u16 eui64:eui binding_index:u8 address_index:u8 lqi:u8 rssi_dbm:i8"
+            " timestamp:u32 message:lv"
+        ),
     ),
     "setAddressTableInfo": (0x005C, "index:u8 eui64:eui short_address:u16", _STATUS),
     "getAddressTableInfo": (0x005E, "index:u8", "status:status short_address:u16 eui64:eui"),
@@ -260,6 +266,8 @@ _CHANGES_14: Final[dict[str, tuple[int, str, str]]] = {
     "getApsKeyInfo": (0x010C, "context:context", "status:sl data:key_data context:context"),
     "exportLinkKeyByEui": (0x010D, "eui64:eui", "status:sl context:context key:key data:key_data"),
     "exportLinkKeyByIndex": (0x010F, "index:u8", "status:sl context:context key:key data:key_data"),
+    # bellows sends the flags of version 13 here as well: what is left over of a request is not looked at
+    "importTransientKey": (0x0111, "eui64:eui key:key", "status:sl"),
     "exportTransientKeyByIndex": (0x0112, "index:u8", "status:sl context:context key:key data:key_data"),
     "exportTransientKeyByEui": (0x0113, "eui64:eui", "status:sl context:context key:key data:key_data"),
     "exportKey": (0x0114, "context:context", "status:sl key:key context:context"),

@@ -13,6 +13,8 @@ from smets1.hardware.ezsp.commands import VERSIONS
 from smets1.hardware.ezsp.schema import STRUCTS, Schema, schema
 from smets1.hardware.ezsp.statuses import Status, from_sl_status, to_sl_status
 
+# Where two foreign programs differ: bellows sends one octet of flags that zigbee-herdsman leaves out.
+MORE_IN_BELLOWS = {(14, "importTransientKey"): b"\0"}
 
 
 def some_value(kind: str, values: dict[str, Any], rng: random.Random) -> Any:
@@ -65,6 +67,8 @@ def test_bellows_reads_what_we_write_and_the_other_way_round(version: int, name:
         for _ in range(20):
             values = some_values(our_fields, rng)
             octets = our_fields.encode(values)
+            more = MORE_IN_BELLOWS.get((version, name), b"") if our_fields is ours.request else b""
+            octets += more
             if name == "addEndpoint" and our_fields is ours.request:
                 # bellows leaves the counts to its caller and reads such lists to the end: compare the writing
                 numbers = [value for value in values.values() if isinstance(value, int)]
@@ -74,7 +78,7 @@ def test_bellows_reads_what_we_write_and_the_other_way_round(version: int, name:
             if isinstance(their_fields, dict):
                 read, rest = bellows_types.deserialize_dict(octets, their_fields)
                 assert rest == b""
-                assert len(read) == len(our_fields.fields)
+                assert len(read) == len(our_fields.fields) + len(more)
                 written = bellows_types.serialize_dict(tuple(read.values()), {}, their_fields)
             else:
                 record, rest = their_fields.deserialize(octets)
@@ -82,7 +86,7 @@ def test_bellows_reads_what_we_write_and_the_other_way_round(version: int, name:
                 written = record.serialize()
             assert written == octets
             decoded, rest = our_fields.decode(octets)
-            assert (decoded, rest) == (values, b"")
+            assert (decoded, rest) == (values, more)
 
 
 @pytest.mark.parametrize("version", VERSIONS)

@@ -1,7 +1,8 @@
-"""`smets1 dongle --rcp`: sticks that are not there, for any program that wants one.
+"""`smets1 dongle --rcp|--ezsp`: sticks that are not there, for any program that wants one.
 
-Each stick is a pseudo-terminal or a TCP port that speaks as OpenThread's RCP firmware does; all share one
-simulated air, with the devices of a home file where one is given. Runs in real time until Ctrl-C.
+Each stick is a pseudo-terminal or a TCP port that speaks as OpenThread's RCP firmware does, or as EmberZNet's
+NCP firmware with the network layer on the stick; all share one simulated air, with the devices of a home
+file where one is given. Runs in real time until Ctrl-C.
 """
 
 from __future__ import annotations
@@ -17,13 +18,17 @@ __all__ = ["add_arguments", "run"]
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     kind = parser.add_mutually_exclusive_group(required=True)
     kind.add_argument("--rcp", action="store_true", help="OpenThread RCP: Spinel over HDLC-lite")
+    kind.add_argument("--ezsp", action="store_true", help="EmberZNet NCP: EZSP over ASH")
+    parser.add_argument(
+        "--ezsp-version", metavar="N", type=int, choices=(13, 14), default=13, help="13 (the default) or 14"
+    )
     parser.add_argument(
         "--link",
         metavar="PATH",
         type=Path,
         action="append",
         default=[],
-        help="a stick on a pty with this name, as ./ttyRCP (may be given again: one more stick)",
+        help="a stick on a pty with this name, as ./ttyStick (may be given again: one more stick)",
     )
     parser.add_argument(
         "--tcp",

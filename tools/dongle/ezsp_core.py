@@ -65,7 +65,7 @@ class EzspCore:
         self._orders: list[PowerCycle] = []
         self._boot(ResetCode.POWER_ON)
 
-    # --- power ----------------------------------------------------------------------------------------------
+    # --- power ----------------------------------------------------------------------------------------
 
     @property
     def eui64(self) -> Eui64:
@@ -115,7 +115,7 @@ class EzspCore:
             self.nvm.put(_ROLE, bytes((role,)))
         self.nvm.commit()
 
-    # --- the verbs --------------------------------------------------------------------------------------------
+    # --- the verbs ------------------------------------------------------------------------------------
 
     def receive(self, octets: bytes, *, now_us: int) -> None:
         """Octets off the line."""
@@ -173,7 +173,7 @@ class EzspCore:
     def _on_event(self, event: object) -> None:
         """News of the stack."""
 
-    # --- EZSP -------------------------------------------------------------------------------------------------
+    # --- EZSP -----------------------------------------------------------------------------------------
 
     def _on_frame_of_host(self, octets: bytes) -> None:
         """Foreign octets. What cannot be read is answered with invalidCommand where it has a sequence."""

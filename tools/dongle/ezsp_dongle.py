@@ -1,4 +1,4 @@
-"""The shell of a simulated EZSP stick: a line on one side, a radio on our air on the other, its chip's memory.
+"""The shell of a simulated EZSP stick: a line on one side, a radio on our air on the other, a memory.
 
 Needs no more of the line than `BytePipe`, so it also runs in virtual time on a `MemoryCable`.
 """
@@ -30,7 +30,6 @@ from smets1.tools.dongle.shell import StickShell
 __all__ = ["EzspDongle"]
 
 
-
 class EzspDongle(StickShell):
     """One stick. Its tokens (`stick.nvm`) survive unplugging and resets, as those of a chip do."""
 
@@ -56,7 +55,7 @@ class EzspDongle(StickShell):
         self.stick.power_cycle(code)
         self._drain()
 
-    # --- the line -------------------------------------------------------------------------------------------
+    # --- the line -------------------------------------------------------------------------------------
 
     def on_octets(self, octets: bytes) -> None:
         self.stick.receive(octets, now_us=self._now_us())
@@ -73,7 +72,7 @@ class EzspDongle(StickShell):
             self._radio.close()
             self._radio = None
 
-    # --- the antenna ----------------------------------------------------------------------------------------
+    # --- the antenna ----------------------------------------------------------------------------------
 
     def on_frame(self, psdu: bytes, lqi: int, rssi_dbm: int) -> None:
         self.stick.on_frame(psdu, lqi, rssi_dbm, now_us=self._now_us())
@@ -87,7 +86,7 @@ class EzspDongle(StickShell):
         self.stick.on_energy(channel, rssi_dbm, now_us=self._now_us())
         self._drain()
 
-    # --- the dull part --------------------------------------------------------------------------------------
+    # --- the dull part --------------------------------------------------------------------------------
 
     def _now_us(self) -> int:
         return self._air.scheduler.now_us()

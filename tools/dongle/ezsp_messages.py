@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Final
 
 from smets1.eui64 import Eui64
@@ -51,7 +51,7 @@ class EzspMessages(EzspNetwork):
         self._extended: set[Eui64] = set()
         super()._forget()
 
-    # --- sending ------------------------------------------------------------------------------------------------
+    # --- sending --------------------------------------------------------------------------------------
 
     def _message(self, destination: int, aps: Values, message: bytes) -> ApsMessage:
         options = aps["options"]
@@ -131,14 +131,14 @@ class EzspMessages(EzspNetwork):
 
     def _send_multicast(self, aps: Values, tag: int, message: bytes, **rest: int) -> Answer:
         destination = rest.get("broadcast_address", BROADCAST_RX_ON)
-        outgoing = self._message(destination, {**aps, "options": 0}, message)
+        plain = self._message(destination, {**aps, "options": 0}, message)
+        outgoing = replace(plain, group=aps["group_id"], wants_ack=False)
         problem = self._problem(outgoing, {**aps, "options": 0})
         if problem is not None:
             return {"status": problem, "sequence": 0}
         handle = self._new_handle()
         self._sent[handle] = _Sent(OutgoingType.MULTICAST, aps["group_id"], aps, tag, message)
-        self.stack.aps.send_to_group(outgoing, aps["group_id"], handle, now_us=self._now_us)
-        self.stack.settle(self._now_us)
+        self.stack.submit(outgoing, handle, now_us=self._now_us)
         return self._taken(handle, destination)
 
     def _send_reply(self, destination: int, aps: Values, message: bytes) -> Answer:
@@ -187,7 +187,7 @@ class EzspMessages(EzspNetwork):
                 self.count(Counter.APS_TX_UNICAST_RETRY)
         self._tell_sent(sent, Status.SUCCESS if is_sent else Status.DELIVERY_FAILED)
 
-    # --- receiving ----------------------------------------------------------------------------------------------
+    # --- receiving ------------------------------------------------------------------------------------
 
     def _tell_message(self, indication: ApsIndication, kind: IncomingType, header: ApsHeader | None) -> None:
         options = ApsOption.ENABLE_ROUTE_DISCOVERY
@@ -208,7 +208,9 @@ class EzspMessages(EzspNetwork):
             "group_id": group,
             "sequence": sequence,
         }
-        self._hand_over(kind, aps, indication.source, indication.source_eui64, indication.lqi, indication.payload)
+        self._hand_over(
+            kind, aps, indication.source, indication.source_eui64, indication.lqi, indication.payload
+        )
 
     def _hand_over(
         self, kind: IncomingType, aps: Values, source: int, eui64: Eui64 | None, lqi: int, message: bytes
@@ -270,7 +272,7 @@ class EzspMessages(EzspNetwork):
             case _:
                 super()._on_event(event)
 
-    # --- addresses ----------------------------------------------------------------------------------------------
+    # --- addresses ------------------------------------------------------------------------------------
 
     def _look_up(self, eui64: Eui64) -> int:
         if eui64 == self.eui64:
@@ -325,7 +327,9 @@ class EzspMessages(EzspNetwork):
         return {}
 
     def _is_address_active(self, index: int) -> Answer:
-        return {"is_active": any(sent.destination == index and sent.kind == 1 for sent in self._sent.values())}
+        return {
+            "is_active": any(sent.destination == index and sent.kind == 1 for sent in self._sent.values())
+        }
 
     def _replace_address(
         self, index: int, new_eui64: Eui64, new_short: int, new_extended_timeout: bool
@@ -354,7 +358,7 @@ class EzspMessages(EzspNetwork):
         is_extended = eui64 in self._extended
         return {"status": Status.SUCCESS if is_extended else Status.FATAL, "is_extended": is_extended}
 
-    # --- groups and bindings --------------------------------------------------------------------------------------
+    # --- groups and bindings --------------------------------------------------------------------------
 
     def _get_group(self, index: int) -> Answer:
         if index >= self.configuration[ConfigId.MULTICAST_TABLE_SIZE]:
@@ -373,7 +377,11 @@ class EzspMessages(EzspNetwork):
 
     def _apply_settings(self) -> None:
         super()._apply_settings()
-        self.stack.aps.groups = {entry["group"] for entry in self._groups.values() if entry["endpoint"]}
+        members = self.stack.aps.groups
+        members.clear()
+        for entry in self._groups.values():
+            if entry["endpoint"]:
+                members.add(entry["group"], entry["endpoint"])
 
     def _source_route(self, destination: int, relays: list[int]) -> Answer:
         """Routes are found by the stack itself; a host that knows better is thanked."""

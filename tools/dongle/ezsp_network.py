@@ -79,7 +79,7 @@ class EzspNetwork(EzspSettings):
     def may_join(self, eui64: Eui64) -> bool:
         raise NotImplementedError
 
-    # --- security state, before a network -----------------------------------------------------------------------
+    # --- security state, before a network -------------------------------------------------------------
 
     def _set_security(self, state: Values) -> Answer:
         if self.stack.info is not None:
@@ -87,7 +87,7 @@ class EzspNetwork(EzspSettings):
         self._security = state
         return {"status": Status.SUCCESS}
 
-    # --- form, join, come back, leave ---------------------------------------------------------------------------
+    # --- form, join, come back, leave -----------------------------------------------------------------
 
     def _form(self, parameters: Values) -> Answer:
         security = self._security
@@ -197,7 +197,7 @@ class EzspNetwork(EzspSettings):
         if number == self._permits:
             self._tell_status(Status.NETWORK_CLOSED)
 
-    # --- scans --------------------------------------------------------------------------------------------------
+    # --- scans ----------------------------------------------------------------------------------------
 
     def _start_scan(self, kind: int, channel_mask: int, duration: int) -> Answer:
         channels = _channels(channel_mask)
@@ -241,7 +241,7 @@ class EzspNetwork(EzspSettings):
         self._is_scanning = False
         self._call_back("scanCompleteHandler", channel=0, status=Status.SUCCESS)
 
-    # --- what it is ---------------------------------------------------------------------------------------------
+    # --- what it is -----------------------------------------------------------------------------------
 
     def _state(self) -> Answer:
         if self._is_leaving:
@@ -364,7 +364,7 @@ class EzspNetwork(EzspSettings):
             record["concentrator"] = 1 if route.is_many_to_one else 0
         return {"status": Status.SUCCESS, "route": record}
 
-    # --- polling ------------------------------------------------------------------------------------------------
+    # --- polling --------------------------------------------------------------------------------------
 
     def _poll(self, interval: int, units: int, failure_limit: int) -> Answer:
         """An interval of 0 is a single poll, whose end is told."""
@@ -383,7 +383,7 @@ class EzspNetwork(EzspSettings):
             "pollCompleteHandler", status=status if ended.error is None else Status.MAC_NO_ACK_RECEIVED
         )
 
-    # --- news ---------------------------------------------------------------------------------------------------
+    # --- news -----------------------------------------------------------------------------------------
 
     def _on_event(self, event: object) -> None:
         match event:

@@ -175,7 +175,7 @@ class EzspSettings(EzspCore):
     def count(self, place: int) -> None:
         self._counters[place] = min(self._counters[place] + 1, 0xFFFF)
 
-    # --- configuration, policies, values ----------------------------------------------------------------------
+    # --- configuration, policies, values --------------------------------------------------------------
 
     def _get_configuration(self, config_id: int) -> Answer:
         value = self.configuration.get(config_id)
@@ -229,7 +229,7 @@ class EzspSettings(EzspCore):
     def _get_extended_value(self, value_id: int, characteristics: int) -> Answer:
         if value_id == 0x00 and characteristics in self.endpoints:  # endpoint flags: enabled
             return {"status": EzspError.SUCCESS, "value": b"\x01\0"}
-        return {"status": EzspError.INVALID_ID, "value": b""}
+        return {"status": EzspError.INVALID_ID, "value": b"\0\0"}
 
     def _add_endpoint(
         self,
@@ -256,7 +256,7 @@ class EzspSettings(EzspCore):
         )
         return {"status": EzspError.SUCCESS}
 
-    # --- tokens -----------------------------------------------------------------------------------------------
+    # --- tokens ---------------------------------------------------------------------------------------
 
     def _get_mfg_token(self, token_id: int) -> Answer:
         default = _MFG_TOKENS.get(token_id, b"")
@@ -335,7 +335,7 @@ class EzspSettings(EzspCore):
         return {"status": Status.SUCCESS if token else Status.INDEX_OUT_OF_RANGE, "info": info}
 
     def _factory_reset(self, keeps_counters: bool, keeps_boot_counter: bool) -> Answer:
-        for name in self.nvm.keys():
+        for name in self.nvm.keys(""):
             is_counter = name.startswith("ctr/")
             is_of_factory = name.startswith(("stick/mfg/", "stick/token/1e12a"))
             if not is_of_factory and not (is_counter and keeps_counters):
@@ -347,7 +347,7 @@ class EzspSettings(EzspCore):
         self.power_cycle(ResetCode.SOFTWARE)
         return None
 
-    # --- utilities --------------------------------------------------------------------------------------------
+    # --- utilities ------------------------------------------------------------------------------------
 
     def _nothing(self) -> Answer:
         return {}

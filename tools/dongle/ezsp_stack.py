@@ -13,7 +13,7 @@ from smets1.errors import SecurityError
 from smets1.eui64 import Eui64
 from smets1.firmware.zigbee.aps import ApsLayer
 from smets1.firmware.zigbee.aps_fragments import OutgoingTransfer
-from smets1.firmware.zigbee.aps_frames import ApsFrameType, ApsHeader, DeliveryMode, Fragment
+from smets1.firmware.zigbee.aps_frames import ApsFrameType, ApsHeader, Fragment
 from smets1.firmware.zigbee.aps_sending import SLEEPY_WAIT_US, pack_header
 from smets1.firmware.zigbee.aps_tables import Sending
 from smets1.firmware.zigbee.nwk import Handlers
@@ -83,7 +83,7 @@ class _OneBlock(OutgoingTransfer):
 
 
 class NcpAps(ApsLayer):
-    """APS whose fragments are the host's affair, and which sends to groups."""
+    """APS whose fragments are the host's affair."""
 
     heard: ApsHeader | None = None
     """The header of the last data frame that was taken."""
@@ -142,22 +142,6 @@ class NcpAps(ApsLayer):
             ack_bits=bits,
         )
 
-    def send_to_group(self, message: ApsMessage, group: int, handle: int, *, now_us: int) -> None:
-        """`message.destination`: the broadcast address that carries it. Ends in ApsConfirm."""
-        counter = self._next_counter(message.destination)
-        header = ApsHeader(
-            frame_type=ApsFrameType.DATA,
-            counter=counter,
-            delivery=DeliveryMode.GROUP,
-            group=group,
-            cluster_id=message.cluster_id,
-            profile_id=message.profile_id,
-            source_endpoint=message.source_endpoint,
-        )
-        self._next_id = key = self._next_id + 1
-        self._sending[key] = Sending(message.destination, counter, handle, now_us)
-        self._nwk.send(message.destination, header.encode() + message.payload, key, now_us=now_us)
-
     def _on_data(
         self,
         header: ApsHeader,
@@ -203,9 +187,11 @@ class NcpStack(ZigbeeStack):
         """On a network, and without a parent at present."""
         return self._is_down
 
-    # --- scans for the host ---------------------------------------------------------------------------------
+    # --- scans for the host ---------------------------------------------------------------------------
 
-    def scan_for_host(self, channels: tuple[int, ...], exponent: int, *, is_energy: bool, now_us: int) -> bool:
+    def scan_for_host(
+        self, channels: tuple[int, ...], exponent: int, *, is_energy: bool, now_us: int
+    ) -> bool:
         """Ends in EnergyFound or NetworksFound among the events. False: another scan is under way."""
         if self.mac.is_scanning or self.is_host_scanning:
             return False
@@ -233,7 +219,7 @@ class NcpStack(ZigbeeStack):
         self.has_seen_network |= any(network.permits_join for network in found.networks)
         self._on_networks(found, now_us)
 
-    # --- what the host hears --------------------------------------------------------------------------------
+    # --- what the host hears --------------------------------------------------------------------------
 
     def _on_any_indication(self, indication: ApsIndication, now_us: int) -> None:
         self._on_indication(indication, now_us)  # application data are among the events then
@@ -249,7 +235,7 @@ class NcpStack(ZigbeeStack):
     def _is_sleepy(self, short_address: int) -> bool:
         return short_address in self.extended_timeouts or super()._is_sleepy(short_address)
 
-    # --- to itself ------------------------------------------------------------------------------------------
+    # --- to itself ------------------------------------------------------------------------------------
 
     def loop_back(self, message: ApsMessage, now_us: int) -> None:
         """The host talks to its own stick: the device object answers, or the host hears itself."""
@@ -281,7 +267,7 @@ class NcpStack(ZigbeeStack):
             lqi=255,
         )
 
-    # --- blocks ---------------------------------------------------------------------------------------------
+    # --- blocks ---------------------------------------------------------------------------------------
 
     def submit_block(
         self, message: ApsMessage, counter: int | None, number: int, count: int, handle: int, *, now_us: int
@@ -296,7 +282,7 @@ class NcpStack(ZigbeeStack):
         if self.role is NodeRole.SLEEPY_END_DEVICE:
             self._stay_awake(now_us)
 
-    # --- keys -----------------------------------------------------------------------------------------------
+    # --- keys -----------------------------------------------------------------------------------------
 
     def let_join(self, eui64: Eui64, key: bytes) -> None:
         """A transient key: what a device may join with; an established key with it stays beside."""
@@ -327,7 +313,7 @@ class NcpStack(ZigbeeStack):
             return False
         return True
 
-    # --- who takes what -------------------------------------------------------------------------------------
+    # --- who takes what -------------------------------------------------------------------------------
 
     _nwk_handlers: ClassVar[Handlers] = {
         **ZigbeeStack._nwk_handlers,
@@ -339,5 +325,3 @@ class NcpStack(ZigbeeStack):
         ApsIndication: _on_any_indication,
         FragmentHeard: _on_fragment,
     }
-
-

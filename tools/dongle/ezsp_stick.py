@@ -51,7 +51,7 @@ class EzspStick(EzspMessages):
         self._asked: dict[Eui64, int] = {}
         super()._forget()
 
-    # --- who may join -------------------------------------------------------------------------------------------
+    # --- who may join ---------------------------------------------------------------------------------
 
     def may_join(self, eui64: Eui64) -> bool:
         """Asked at each association, and each time that a router reports a device."""
@@ -69,7 +69,7 @@ class EzspStick(EzspMessages):
         key, expires_us = self._transient.get(eui64, (None, 0))
         return key if self._now_us < expires_us else None
 
-    def _import_transient(self, eui64: Eui64, key: bytes, flags: int) -> Answer:
+    def _import_transient(self, eui64: Eui64, key: bytes, flags: int = 0) -> Answer:
         eui64 = _ANYBODY[0] if eui64 in _ANYBODY else eui64
         life_us = self.configuration[ConfigId.TRANSIENT_KEY_TIMEOUT_S] * 1_000_000
         expires_us = self._now_us + life_us
@@ -106,7 +106,7 @@ class EzspStick(EzspMessages):
         known = list(self._transient)
         return self._transient_answer(known[index] if index < len(known) else _ANYBODY[1], index)
 
-    # --- the key table --------------------------------------------------------------------------------------------
+    # --- the key table --------------------------------------------------------------------------------
 
     def _key_name(self, index: int) -> str:
         return f"stick/key/{index:02x}"
@@ -184,7 +184,7 @@ class EzspStick(EzspMessages):
             self._erase_key(index)
         return {"status": Status.SUCCESS}
 
-    # --- keys by context --------------------------------------------------------------------------------------------
+    # --- keys by context ------------------------------------------------------------------------------
 
     def _security_record(self) -> tuple[int, bytes]:
         """The bits and the preconfigured key that the network was formed or joined with."""
@@ -261,14 +261,16 @@ class EzspStick(EzspMessages):
     def _security_state(self) -> Answer:
         bits, _ = self._security_record()
         is_joined = self.stack.info is not None
-        kept = bits & (SecurityBit.TRUST_CENTER_USES_HASHED_LINK_KEY | SecurityBit.TRUST_CENTER_GLOBAL_LINK_KEY)
+        kept = bits & (
+            SecurityBit.TRUST_CENTER_USES_HASHED_LINK_KEY | SecurityBit.TRUST_CENTER_GLOBAL_LINK_KEY
+        )
         state = {
             "bitmask": kept | _CURRENT_HAS_LINK_KEY if is_joined else 0,
             "trust_centre": self.stack.trust_centre_eui64 if is_joined else 0,
         }
         return {"status": Status.SUCCESS if is_joined else Status.NOT_JOINED, "state": state}
 
-    # --- keys from the trust centre -----------------------------------------------------------------------------------
+    # --- keys from the trust centre -------------------------------------------------------------------
 
     def _request_link(self, partner: Eui64) -> Answer:
         if not self.stack.request_partner_key(partner, now_us=self._now_us):

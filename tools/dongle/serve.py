@@ -17,6 +17,7 @@ from smets1.eui64 import format_eui64
 from smets1.hardware.air import Air, Capture
 from smets1.hardware.clock import EmulatorLoop
 from smets1.tools.dongle.dongle import Dongle
+from smets1.tools.dongle.ezsp_dongle import EzspDongle
 from smets1.tools.dongle.ports import PtyPort, TcpPort
 from smets1.tools.home_file import parse_address, read_home
 
@@ -26,18 +27,26 @@ __all__ = ["serve"]
 async def serve(args: argparse.Namespace) -> None:
     """`args`: those of `commands/dongle.py`. Raises InputError, LostError."""
     logging.basicConfig(handlers=[logging.NullHandler()])
+    kind = "ezsp" if args.ezsp else "rcp"
     async with AsyncExitStack() as stack:
         air = await _air(args, stack)
         for number, port in enumerate(_ports(args)):
-            dongle = Dongle(air, port, args.eui64 + number)
+            dongle = _dongle(args, air, port, number)
             stack.push_async_callback(dongle.close)
             await dongle.start()
             eui64 = format_eui64(args.eui64 + number)
             if args.json:
-                print(json.dumps({"stick": "rcp", "port": str(port), "eui64": eui64}), flush=True)
+                print(json.dumps({"stick": kind, "port": str(port), "eui64": eui64}), flush=True)
             else:
-                print(f"RCP stick {eui64} on {port}", flush=True)
+                print(f"{kind.upper()} stick {eui64} on {port}", flush=True)
         await _until_stopped()
+
+
+def _dongle(args: argparse.Namespace, air: Air, port: PtyPort | TcpPort, number: int) -> Dongle | EzspDongle:
+    if not args.ezsp:
+        return Dongle(air, port, args.eui64 + number)
+    rng = random.Random(args.seed * 1000 + number)
+    return EzspDongle(air, port, args.eui64 + number, rng, version=args.ezsp_version)
 
 
 def _ports(args: argparse.Namespace) -> list[PtyPort | TcpPort]:

@@ -8,34 +8,23 @@ refuses it, and one that takes the network key for enough (as home automation do
 from __future__ import annotations
 
 import asyncio
-import json
 import random
 import subprocess
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from bench_rcp import CHANNEL, METER, STICK
+from node_process import Host, node_process
+from plain_devices import READING_WH, PlainMeter
 
 from smets1.firmware.nvm import MemoryNvm
-from smets1.firmware.zcl.application import ZclApplication
-from smets1.firmware.zcl.server import ClusterInstance
 from smets1.firmware.zigbee.node import HanConfig, HanNode
 from smets1.hardware.air import Air, Capture
 from smets1.hardware.clock import EmulatorLoop, run
-from smets1.hardware.radio import (
-    ApsIndication,
-    ApsMessage,
-    ApsSecurity,
-    JoinedDevice,
-    KeyOrigin,
-    LinkKey,
-    NetworkInfo,
-    NodeRole,
-)
+from smets1.hardware.radio import KeyOrigin, LinkKey, NodeRole
 from smets1.tools.dongle import Dongle, PtyPort, TcpPort
 
 pytestmark = pytest.mark.outsider
@@ -45,70 +34,6 @@ WELL_KNOWN_KEY = b"ZigBeeAlliance09"  # it sends the network key under no other,
 HOST_EUI64 = 0x00124B0012345678
 PAN = 0x1A62
 METERING, BASIC, SE_PROFILE = 0x0702, 0x0000, 0x0109
-READING_WH = 1_234_567
-
-
-class PlainMeter:
-    """A node and a ZCL application without the shell of our devices, since that insists on CBKE."""
-
-    def __init__(self, node: HanNode, loop: EmulatorLoop, *, is_lenient: bool) -> None:
-        self.node = node
-        self.is_lenient = is_lenient
-        self.app = ZclApplication(han=self, post=self.post, scheduler=loop)
-        self.app.core.add_server(1, "basic").update(zcl_version=3, model_identifier="PlainMeter")
-        self.metering: ClusterInstance = self.app.core.add_server(1, "metering")
-        self.metering.update(current_summation_delivered=READING_WH)
-        self.tasks: set[asyncio.Task[None]] = set()
-        node.attach(self)
-
-    async def send(self, message: ApsMessage) -> None:
-        """There is no link key to secure anything with."""
-        await self.node.send(replace(message, is_secured=False))
-
-    def post(self, message: ApsMessage) -> None:
-        task = asyncio.get_running_loop().create_task(self.send(message))
-        self.tasks.add(task)
-        task.add_done_callback(self.tasks.discard)
-
-    def on_message(self, indication: ApsIndication) -> None:
-        if self.is_lenient and indication.security is ApsSecurity.NETWORK_KEY:
-            indication = replace(indication, security=ApsSecurity.LINK_KEY)
-        self.app.on_message(indication)
-
-    def on_device_joined(self, device: JoinedDevice) -> None: ...
-    def on_device_left(self, eui64: int) -> None: ...
-    def on_network_up(self, info: NetworkInfo) -> None: ...
-    def on_network_down(self, reason: str) -> None: ...
-    def on_link_key(self, key: LinkKey) -> None: ...
-
-
-class Host:
-    """The node process."""
-
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
-        self.process = process
-        self.seen: list[dict[str, Any]] = []
-
-    async def wait(
-        self, event: str, fits: Callable[[dict[str, Any]], bool] = lambda _: True
-    ) -> dict[str, Any]:
-        """The next event of that name that fits. Fails where the host ends or reports a fatal error."""
-        assert self.process.stdout is not None
-        async with asyncio.timeout(30):
-            while True:
-                line = await self.process.stdout.readline()
-                assert line, f"the host has ended; it said {self.seen}"
-                if not line.startswith(b"{"):
-                    continue  # its own log
-                told = json.loads(line)
-                self.seen.append(told)
-                assert told["event"] not in ("fatal", "error"), told
-                if told["event"] == event and fits(told):
-                    return told
-
-    def ask(self, **fields: Any) -> None:
-        assert self.process.stdin is not None
-        self.process.stdin.write(json.dumps(fields).encode() + b"\n")
 
 
 @asynccontextmanager
@@ -124,24 +49,8 @@ async def host(outsiders: Path, save: Path, port: str) -> AsyncIterator[Host]:
         "eui64": f"{HOST_EUI64:016x}",
         "networkKey": NETWORK_KEY,
     }
-    process = await asyncio.create_subprocess_exec(
-        "node",
-        str(script),
-        json.dumps(asked),
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-    )
-    try:
-        yield Host(process)
-    finally:
-        assert process.stdin is not None
-        process.stdin.close()
-        try:
-            async with asyncio.timeout(10):
-                await process.wait()
-        except TimeoutError:
-            process.kill()
-            await process.wait()
+    async with node_process(script, asked) as process:
+        yield process
 
 
 @pytest.fixture
