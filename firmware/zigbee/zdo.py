@@ -108,7 +108,6 @@ class Zdo:
 
     __slots__ = (
         "_asked",
-        "_manufacturer_code",
         "_nwk",
         "_send",
         "_transaction",
@@ -116,6 +115,7 @@ class Zdo:
         "endpoints",
         "events",
         "malformed_count",
+        "manufacturer_code",
         "manager",
         "manager_channels",
     )
