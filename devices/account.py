@@ -481,10 +481,13 @@ class Account:
 
     # --- configuration ---------------------------------------------------------------------------
 
-    def set_config(self, config: PrepaymentConfig) -> list[AccountEvent]:
-        """Thresholds act at once. Emergency credit already taken keeps the limit it was taken at."""
+    def set_config(self, config: PrepaymentConfig, *, settles: bool = True) -> list[AccountEvent]:
+        """Thresholds act at once, unless the mode is about to change and `settles` is False.
+
+        Emergency credit already taken keeps the limit it was taken at.
+        """
         self.config = config
-        return self.settle()
+        return self.settle() if settles else []
 
     def set_debts(self, *, time_1_mp: int, time_2_mp: int, payment_mp: int) -> None:
         """SRV 2.3: the three registers, 0 or more."""

@@ -100,6 +100,7 @@ CRITICAL: Final[tuple[CriticalCommand, ...]] = (
     CriticalCommand(srvs=("2.1", "6.15.1", "8.1.1"), cluster_id=_DEVICE, command_id=0x01),
     CriticalCommand(srvs=("6.4.1",), cluster_id=_DEVICE, command_id=0x04),  # set_load_limit
     CriticalCommand(srvs=("6.11",), cluster_id=_DEVICE, command_id=0x05),  # synchronise_clock
+    CriticalCommand(srvs=("2.1",), cluster_id=_DEVICE, command_id=0x10),  # publish_disablement_rules
     CriticalCommand(srvs=("11.3",), cluster_id=_DEVICE, command_id=0x03),  # activate_firmware
     CriticalCommand(srvs=(), cluster_id=_AUTHORISATION, command_id=0x01),  # rotate_key
 )

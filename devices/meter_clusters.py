@@ -34,6 +34,7 @@ __all__ = ["ENDPOINT", "MeterClusters"]
 ENDPOINT: Final = 1
 _UNIT_WH: Final = 1_000_000  # uWh in a Wh, ul in a litre
 _STERLING: Final = 826  # ISO 4217
+_HIGHEST_TIER: Final = 15  # that PriceTier, a nibble, can tell
 _INT24_MAX: Final = 0x7FFFFF
 # Summation: 3 digits right of the point, 6 left, leading zeros suppressed; as the dump of a real home.
 _FORMATTING: Final = 0x2B | 0x80
@@ -82,7 +83,8 @@ class MeterClusters:
 
         cluster.handle(name, obey)
 
-    def _present(self) -> MeterCore:
+    def present(self) -> MeterCore:
+        """The meter, lived up to now."""
         self.meter.advance(self._civil.utc_us())
         return self.meter
 
@@ -102,9 +104,9 @@ class MeterClusters:
             metering_device_type=kinds.GAS_METERING if is_gas else kinds.ELECTRIC_METERING,
             status=0,
         )
-        cluster.bind("current_summation_delivered", lambda: self._present().reading)
+        cluster.bind("current_summation_delivered", lambda: self.present().reading)
         cluster.bind("reading_snapshot_time", lambda: zigbee_s(self._civil.utc_us()))
-        cluster.bind("supply_status", lambda: int(self._present().supply.state))
+        cluster.bind("supply_status", lambda: int(self.present().supply.state))
         cluster.bind("instantaneous_demand", self._demand)
         for name, period in (("day", Period.TODAY), ("week", Period.WEEK), ("month", Period.MONTH)):
             cluster.bind(f"current_{name}_consumption_delivered", self._use_getter(period))
@@ -115,7 +117,7 @@ class MeterClusters:
 
     def _demand(self) -> int:
         """W, or litres an hour of gas."""
-        meter = self._present()
+        meter = self.present()
         if isinstance(meter, GasMeterCore):
             return min(meter.flow_ml_per_h // 1000, _INT24_MAX)
         assert isinstance(meter, ElectricityMeterCore), "the one other kind of meter"
@@ -123,14 +125,14 @@ class MeterClusters:
 
     def _use_getter(self, period: Period) -> Callable[[], int]:
         def use() -> int:
-            meter = self._present()
+            meter = self.present()
             return meter.marks.use(period, meter.registers).quantity // _UNIT_WH
 
         return use
 
     def _energy_getter(self, period: Period) -> Callable[[], int]:
         def use() -> int:
-            meter = self._present()
+            meter = self.present()
             return meter.marks.use(period, meter.registers).energy_uwh // _UNIT_WH
 
         return use
@@ -138,7 +140,7 @@ class MeterClusters:
     # --- account ----------------------------------------------------------------------------------
 
     def _account(self) -> Account:
-        return self._present().account
+        return self.present().account
 
     def _bind_account(self) -> None:
         cluster = self.prepayment
@@ -171,7 +173,7 @@ class MeterClusters:
 
     def _cost_getter(self, period: Period) -> Callable[[], int]:
         def cost() -> int:
-            meter = self._present()
+            meter = self.present()
             return floor_mp(meter.marks.use(period, meter.registers).cost_fine)
 
         return cost
@@ -182,7 +184,7 @@ class MeterClusters:
     def current_price(self) -> Values:
         """Fields of PublishPrice. Price in 1/1000 pence a kWh: currency units of 10^-5 pounds."""
         now_s = zigbee_s(self._civil.utc_us())
-        tier = self.meter.tou + 1 if self.meter.tariff.tou_count > 1 else 0
+        tier = min(self.meter.tou + 1, _HIGHEST_TIER) if self.meter.tariff.tou_count > 1 else 0
         return {
             "provider_id": self.desk.originator & 0xFFFFFFFF,
             "rate_label": b"",
@@ -194,7 +196,7 @@ class MeterClusters:
             "number_of_price_tiers_and_register_tier": 0,
             "start_time": 0,
             "duration_in_minutes": 0xFFFF,
-            "price": self._present().price_mp_per_kwh,
+            "price": self.present().price_mp_per_kwh & 0xFFFFFFFF,  # negative ones: two's complement
             "price_ratio": 0xFF,
             "generation_price": 0xFFFFFFFF,
             "generation_price_ratio": 0xFF,

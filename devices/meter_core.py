@@ -10,10 +10,14 @@ from collections.abc import Callable
 
 from smets1.devices.account import CreditRefusal
 from smets1.devices.billing import BillingCalendar, DebtPayment, SnapshotCause
+from smets1.devices.changes import PaymentModeChange, PrepaymentChange
 from smets1.devices.event_log import AlertCode
 from smets1.devices.meter_life import MeterLife
 from smets1.devices.prepayment import PaymentMode, PrepaymentConfig
+from smets1.devices.publication import Publication, Shelf
+from smets1.devices.published_tariff import publication_of, renewed, tariff_of
 from smets1.devices.schedule import FutureCommand, FutureKind
+from smets1.devices.state import is_record_of
 from smets1.devices.supply import OffReason, SupplyOutcome, SupplyState
 from smets1.devices.tamper import Sensor, SupplyTamperState
 from smets1.devices.tariff import Tariff
@@ -108,6 +112,21 @@ class MeterCore(MeterLife):
             self._snapshot(SnapshotCause.MODE_CHANGE)
             self._take_account(self.account.set_mode(mode))
 
+    def change_payment_mode(self, change: PaymentModeChange, *, utc_us: int) -> None:
+        """SRV 1.6 whole: what comes with prepayment holds from the change on. Raises InputError."""
+        self.advance(utc_us)
+        config = change.apply(self.account.config)
+        if config is not self.account.config:
+            self._take_account(self.account.set_config(config, settles=change.mode is self.account.mode))
+        self.set_payment_mode(change.mode, utc_us=utc_us)
+
+    def change_prepayment(self, change: PrepaymentChange, *, utc_us: int) -> None:
+        """SRV 2.1 whole. Raises InputError; then nothing has changed."""
+        self.advance(utc_us)
+        self.set_prepayment(change.apply(self.account.config), utc_us=utc_us)
+        if change.published:
+            self.shelves.put(Shelf.CALENDAR, Publication.decode(change.published))
+
     def set_prepayment(self, config: PrepaymentConfig, *, utc_us: int) -> None:
         """SRV 2.1."""
         self.advance(utc_us)
@@ -122,14 +141,32 @@ class MeterCore(MeterLife):
         """SRV 1.1.1 and 1.2.1: takes a billing snapshot; block counters start anew."""
         self.advance(utc_us)
         self._snapshot(SnapshotCause.TARIFF_CHANGE)
+        self.shelves.clear(Shelf.TARIFF)
         self.tariff = tariff
         self.registers.fit(tariff, utc_us=self.now_us)
         self.account.standing_charge_fine = tariff.standing_charge_fine
 
-    def set_billing_calendar(self, calendar: BillingCalendar, *, utc_us: int) -> None:
-        """SRV 6.8."""
+    @property
+    def tariff_publication(self) -> Publication:
+        """What stands published of the tariff in force; made up for one from the home file."""
+        return self.shelves.get(Shelf.TARIFF) or publication_of(self.tariff)
+
+    def check_tariff(self, change: Publication) -> Tariff:
+        """The tariff that a publication would put in force now. Raises InputError."""
+        whole = renewed(change, self.tariff_publication)
+        return tariff_of(whole, block_period=self.tariff.block_period)
+
+    def publish_tariff(self, change: Publication, *, utc_us: int) -> None:
+        """SRV 1.1.1, or 1.2.1 where it has no calendar. Raises InputError; then nothing has changed."""
         self.advance(utc_us)
-        self.billing.set_calendar(calendar, utc_us=self.now_us)
+        tariff, whole = self.check_tariff(change), renewed(change, self.tariff_publication)
+        self.set_tariff(tariff, utc_us=utc_us)
+        self.shelves.put(Shelf.TARIFF, whole)
+
+    def set_billing_calendar(self, calendar: BillingCalendar, *, utc_us: int, from_us: int = 0) -> None:
+        """SRV 6.8. Its first period begins at `from_us`, or has begun."""
+        self.advance(utc_us)
+        self.billing.set_calendar(calendar, utc_us=max(self.now_us, from_us))
 
     def change_tenancy(self, *, utc_us: int, from_us: int | None = None) -> None:
         """SRV 3.2: what lies before `from_us` (None: now) is not for the household at the displays.
@@ -160,12 +197,16 @@ class MeterCore(MeterLife):
 
     def _act(self, command: FutureCommand) -> None:
         now_us, payload = self.now_us, command.payload
-        if command.kind is FutureKind.TARIFF:
+        if command.kind is FutureKind.TARIFF and is_record_of("tariff", payload):
             self.set_tariff(Tariff.decode(payload), utc_us=now_us)
-        elif command.kind is FutureKind.PREPAYMENT:
+        elif command.kind in (FutureKind.TARIFF, FutureKind.PRICE):
+            self.publish_tariff(Publication.decode(payload), utc_us=now_us)
+        elif command.kind is FutureKind.PREPAYMENT and is_record_of("prepayment", payload):
             self.set_prepayment(PrepaymentConfig.decode(payload), utc_us=now_us)
+        elif command.kind is FutureKind.PREPAYMENT:
+            self.change_prepayment(PrepaymentChange.decode(payload), utc_us=now_us)
         elif command.kind is FutureKind.PAYMENT_MODE:
-            self.set_payment_mode(PaymentMode(int.from_bytes(payload, "big")), utc_us=now_us)
+            self.change_payment_mode(PaymentModeChange.decode(payload), utc_us=now_us)
         elif command.kind is FutureKind.TENANCY:
             self.change_tenancy(utc_us=now_us)
         elif command.kind is FutureKind.SUPPLY:

@@ -22,6 +22,8 @@ from smets1.devices.meter_clusters import MeterClusters
 from smets1.devices.meter_face import MeterFace
 from smets1.devices.panel import Identity
 from smets1.devices.parameter_service import ParameterService
+from smets1.devices.prepayment_clusters import PrepaymentClusters
+from smets1.devices.price_clusters import PriceClusters
 from smets1.devices.setting_clusters import SettingClusters
 from smets1.devices.tokens import TopUpDesk, TopUpResult
 from smets1.errors import DecodeError, RefusedError, SecurityError
@@ -79,6 +81,8 @@ class MeterDevice(Device):
             desk.restore(self.nvm)
         self.clusters = MeterClusters(self.app.core, meter, desk, self.civil)
         self.clusters.on_change = self._on_change
+        PriceClusters(self.app.core, self.clusters, self.civil)
+        PrepaymentClusters(self.app.core, self.clusters, self.civil)
         self.app.core.guard = self._guard
         self._engineering_pin = engineering_pin
         self.face = MeterFace(

@@ -40,6 +40,7 @@ from smets1.devices.days import (
 from smets1.devices.event_log import AlertCode, EventLog, LogEntry
 from smets1.devices.metering import DailyRead, DailyReadLog, PeriodMarks, ProfileLog, Registers
 from smets1.devices.prepayment import PaymentMode, PrepaymentConfig
+from smets1.devices.publication import Shelves
 from smets1.devices.schedule import FutureCommand, FutureCommands
 from smets1.devices.state import StateReader, pack_state
 from smets1.devices.supply import OffReason, SupplyMachine
@@ -100,6 +101,7 @@ class MeterLife:
         self.billing = BillingDataLog()
         self.future = FutureCommands()
         self.tamper = TamperMachine(fitted=self.sensors)
+        self.shelves = Shelves()
         self.tenancy_from_us = 0  # what lies before belongs to an earlier household
         self._load_shift_us = 0  # own time and this make the time of the loads
         self._off_since_us: int | None = None  # power has been gone since
@@ -299,6 +301,7 @@ class MeterLife:
         self._switched()
         if self.billing.is_due(to_us):
             self._snapshot(SnapshotCause.BILLING_CALENDAR)
+            self.registers.end_block_period(self.tariff)
         for command in self.future.take_due(utc_us=to_us):
             self._carry_out(command)
 
@@ -389,6 +392,7 @@ class MeterLife:
             "billing": self.billing.encode(),
             "future": self.future.encode(),
             "tamper": self.tamper.encode(),
+            "shelves": self.shelves.encode(),
         }
 
     def _restore_more(self, records: dict[str, bytes]) -> None:
@@ -399,6 +403,8 @@ class MeterLife:
             self.future = FutureCommands.decode(records["future"])
         if "tamper" in records:
             self.tamper.decode_into(records["tamper"])
+        if "shelves" in records:
+            self.shelves = Shelves.decode(records["shelves"])
 
     def restore(self, nvm: Nvm) -> bool:
         """Take over what `save` wrote; False where there is nothing. Raises DecodeError.

@@ -20,7 +20,7 @@ from typing import Final
 
 from smets1.devices.days import DAY_US, HALF_HOUR_US, date_of_day, local_day, local_midnight_us
 from smets1.devices.state import StateReader, pack_state
-from smets1.devices.tariff import Tariff
+from smets1.devices.tariff import BlockPeriod, Tariff
 from smets1.errors import DecodeError
 
 __all__ = [
@@ -77,6 +77,11 @@ class Registers:
         self.energy_uwh += energy_uwh
         self.cost_fine += cost
         return cost
+
+    def end_block_period(self, tariff: Tariff) -> None:
+        """A billing period is over: blocks start anew where the tariff names no period of its own."""
+        if tariff.block_period is BlockPeriod.NEVER:
+            self.counters_uwh = [0] * len(self.counters_uwh)
 
     def roll_block_period(self, tariff: Tariff, *, utc_us: int) -> None:
         index = tariff.block_period.index(utc_us)

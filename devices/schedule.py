@@ -23,12 +23,13 @@ __all__ = ["FutureCommand", "FutureCommands", "FutureKind"]
 class FutureKind(IntEnum):
     """What can be dated. The payload's form is that of the value's own `encode`, or one octet."""
 
-    TARIFF = 0  # Tariff.encode()
-    PAYMENT_MODE = 1  # one octet, PaymentMode
-    PREPAYMENT = 2  # PrepaymentConfig.encode()
+    TARIFF = 0  # Publication.encode(), or Tariff.encode()
+    PAYMENT_MODE = 1  # PaymentModeChange.encode()
+    PREPAYMENT = 2  # PrepaymentChange.encode(), or PrepaymentConfig.encode()
     SUPPLY = 3  # one octet, SupplyState
     LOAD_LIMIT = 4  # LoadLimiter.encode() of a limiter with that limit
     TENANCY = 5  # empty
+    PRICE = 6  # Publication.encode(), without a calendar
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

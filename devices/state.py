@@ -16,7 +16,7 @@ import cbor2
 from smets1.errors import DecodeError
 from smets1.firmware.cbor import load_strict
 
-__all__ = ["StateReader", "pack_state"]
+__all__ = ["StateReader", "is_record_of", "pack_state"]
 
 _DECIMAL: Final = re.compile(r"-?\d{1,60}")
 _NARROW: Final = 1 << 63
@@ -32,6 +32,12 @@ def _wide(value: object) -> object:
         return [_wide(item) for item in value]
     is_wide = isinstance(value, int) and not -_NARROW <= value < _NARROW
     return str(value) if is_wide else value
+
+
+def is_record_of(kind: str, octets: bytes) -> bool:
+    """Whether a record says that it is of that kind. Raises DecodeError for octets that are no CBOR."""
+    fields = load_strict(octets)
+    return isinstance(fields, dict) and fields.get("kind") == kind
 
 
 class StateReader:

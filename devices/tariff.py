@@ -13,6 +13,7 @@ Source: SMETS1 5.5.7 (tariff TOU register matrix, block counters); Liberty 100: 
 
 from __future__ import annotations
 
+import calendar
 import datetime as dt
 from dataclasses import dataclass
 from enum import IntEnum, unique
@@ -26,6 +27,10 @@ from smets1.errors import InputError
 
 __all__ = [
     "FINE_PER_MP",
+    "LAST_DAY",
+    "NO_TABLE",
+    "SECOND_LAST_DAY",
+    "UNREACHABLE_WH",
     "BlockPeriod",
     "DayProfile",
     "Season",
@@ -37,6 +42,11 @@ __all__ = [
 ]
 
 FINE_PER_MP: Final = 10**12
+LAST_DAY: Final = 32
+"""As a day of the month: its last one, as in a ZCL date."""
+SECOND_LAST_DAY: Final = 33
+UNREACHABLE_WH: Final = 2**48 - 1
+"""A threshold that no consumption reaches: where a register has fewer blocks than others."""
 MAX_TOU: Final = 48
 MAX_BLOCKS: Final = 8
 MAX_SEASONS: Final = 4
@@ -82,7 +92,7 @@ class BlockPeriod(IntEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DayProfile:
-    """Which register runs from which minute of the UTC day; the first begins at minute 0."""
+    """Which register runs from which minute of the UTC day."""
 
     switches: tuple[tuple[int, int], ...]  # (minute 0..1439 ascending, register index 0..47)
 
@@ -92,21 +102,44 @@ class Season:
     """From this date of each year on, `week` applies."""
 
     month: int
-    day: int
+    day: int  # 1..31, LAST_DAY or SECOND_LAST_DAY
     week: int
+
+    def begins(self, year: int) -> tuple[int, int]:
+        """(month, day) of that year."""
+        return self.month, _day_in_month(year, self.month, self.day)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SpecialDay:
-    """A date with a day profile of its own; `year` 0: every year."""
+    """A date with a day profile of its own. In each part of the date 0 is any."""
 
     year: int
     month: int
-    day: int
+    day: int  # 1..31, LAST_DAY or SECOND_LAST_DAY
     profile: int
+    weekday: int = 0  # 1 is Monday
 
     def falls_on(self, date: dt.date) -> bool:
-        return (self.month, self.day) == (date.month, date.day) and self.year in (0, date.year)
+        return (
+            self.year in (0, date.year)
+            and self.month in (0, date.month)
+            and self.day in (0, date.day, _countdown(date))
+            and self.weekday in (0, date.isoweekday())
+        )
+
+
+def _countdown(date: dt.date) -> int:
+    """LAST_DAY and SECOND_LAST_DAY for those days of a month; another number for others."""
+    return LAST_DAY + _month_length(date.year, date.month) - date.day
+
+
+def _month_length(year: int, month: int) -> int:
+    return calendar.monthrange(year, month)[1]
+
+
+def _day_in_month(year: int, month: int, day: int) -> int:
+    return day if day < LAST_DAY else _month_length(year, month) - (day - LAST_DAY)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,15 +155,18 @@ class SwitchingTable:
         for special in self.special_days:
             if special.falls_on(date):
                 return self.days[special.profile]
-        begun = [s for s in self.seasons if (s.month, s.day) <= (date.month, date.day)]
+        starts = [(season.begins(date.year), season) for season in self.seasons]
+        begun = [start for start in starts if start[0] <= (date.month, date.day)]
         # Before the first season of the year the last one of the year before still runs.
-        season = max(begun or self.seasons, key=lambda s: (s.month, s.day))
+        _, season = max(begun or starts, key=lambda start: start[0])
         return self.days[self.weeks[season.week][date.weekday()]]
 
     def tou_at(self, utc_us: int) -> int:
-        profile = _profile(self, utc_day(utc_us))
+        day = utc_day(utc_us)
         minute = utc_us % DAY_US // MINUTE_US
-        return [tou for start, tou in profile.switches if start <= minute][-1]
+        begun = [tou for start, tou in _profile(self, day).switches if start <= minute]
+        # A day may begin with a later switch: until then what the day before ended with runs on.
+        return begun[-1] if begun else _profile(self, day - 1).switches[-1][1]
 
     def next_switch_us(self, utc_us: int) -> int:
         """The next switch point after an instant (the next midnight is always one)."""
@@ -148,15 +184,52 @@ class SwitchingTable:
         for day in self.days:
             starts = [start for start, _ in day.switches]
             _require(0 < len(starts) <= MAX_SWITCH_POINTS, f"1 to {MAX_SWITCH_POINTS} switch points a day")
-            _require(starts[0] == 0 and starts[-1] < 1440, "a first switch point at midnight")
+            _require(starts[0] >= 0 and starts[-1] < 1440, "switch points within the day")
             _require(all(a < b for a, b in pairwise(starts)), "switch points that ascend")
             _require(all(0 <= tou < tou_count for _, tou in day.switches), "registers that have a price")
         for week in self.weeks:
             _require(all(0 <= d < len(self.days) for d in week), "weeks of known days")
         _require(all(0 <= s.week < len(self.weeks) for s in self.seasons), "seasons of known weeks")
         _require(
+            all(1 <= s.month <= 12 and 1 <= s.day <= SECOND_LAST_DAY for s in self.seasons),
+            "seasons that begin on a date",
+        )
+        _require(
             all(0 <= s.profile < len(self.days) for s in self.special_days), "special days of known profiles"
         )
+
+    def fields(self) -> dict[str, object]:
+        """For a state record; `read` takes it back."""
+        return {
+            "seasons": [(s.month, s.day, s.week) for s in self.seasons],
+            "weeks": list(self.weeks),
+            "days": [[n for pair in d.switches for n in pair] for d in self.days],
+            "special": [(s.year, s.month, s.day, s.profile, s.weekday) for s in self.special_days],
+        }
+
+    @classmethod
+    def read(cls, reader: StateReader) -> SwitchingTable | None:
+        """None where there are no days. Raises DecodeError; whether the parts fit is `check`'s to say."""
+        days = reader.rows("days")
+        if not days:
+            return None
+        special = reader.rows("special")
+        if any(len(row) not in (4, 5) for row in special):
+            raise reader.bad("special", "is not a table")
+        weeks = [(w[0], w[1], w[2], w[3], w[4], w[5], w[6]) for w in reader.rows("weeks", 7)]
+        return cls(
+            seasons=tuple(Season(month=m, day=d, week=w) for m, d, w in reader.rows("seasons", 3)),
+            weeks=tuple(weeks),
+            days=tuple(DayProfile(switches=tuple(zip(d[::2], d[1::2], strict=False))) for d in days),
+            special_days=tuple(
+                SpecialDay(year=row[0], month=row[1], day=row[2], profile=row[3], weekday=(*row, 0)[4])
+                for row in special
+            ),
+        )
+
+
+NO_TABLE: Final[dict[str, object]] = {"seasons": [], "weeks": [], "days": [], "special": []}
+"""The fields of a record without a switching table."""
 
 
 @lru_cache(maxsize=4096)
@@ -261,10 +334,7 @@ class Tariff:
                 "standing": self.standing_charge_up,
                 "thresholds": list(self.thresholds_wh),
                 "period": int(self.block_period),
-                "seasons": [(s.month, s.day, s.week) for s in table.seasons] if table else [],
-                "weeks": list(table.weeks) if table else [],
-                "days": [[n for pair in d.switches for n in pair] for d in table.days] if table else [],
-                "special": [(s.year, s.month, s.day, s.profile) for s in table.special_days] if table else [],
+                **(table.fields() if table else NO_TABLE),
             },
         )
 
@@ -272,18 +342,7 @@ class Tariff:
     def decode(cls, octets: bytes) -> Tariff:
         """Raises DecodeError."""
         reader = StateReader(octets, kind="tariff", versions=(1,))
-        days = reader.rows("days")
-        table = None
-        if days:
-            weeks = [(w[0], w[1], w[2], w[3], w[4], w[5], w[6]) for w in reader.rows("weeks", 7)]
-            table = SwitchingTable(
-                seasons=tuple(Season(month=m, day=d, week=w) for m, d, w in reader.rows("seasons", 3)),
-                weeks=tuple(weeks),
-                days=tuple(DayProfile(switches=tuple(zip(d[::2], d[1::2], strict=False))) for d in days),
-                special_days=tuple(
-                    SpecialDay(year=y, month=m, day=d, profile=p) for y, m, d, p in reader.rows("special", 4)
-                ),
-            )
+        table = SwitchingTable.read(reader)
         try:
             return cls(
                 prices_up_per_kwh=tuple(tuple(row) for row in reader.rows("prices")),

@@ -60,7 +60,7 @@ ANOMALY: Final = 0x89
 class AnomalyLimits:
     """More than this in 24 hours is out of the ordinary, and refused."""
 
-    per_device: int = 100
+    per_device: int = 500  # a tariff is up to 30 instructions
     in_all: int = 100_000
 
 

@@ -79,10 +79,17 @@ class S1sp:
         self._dco = dco
         self._civil = civil
         self._locks: dict[Eui64, asyncio.Lock] = {}
+        self._whole: dict[Eui64, asyncio.Lock] = {}  # of plans whose frames must not mix with another's
 
     async def execute(self, execution: Execution) -> Outcome:
         """Run a plan to its end. Raises StepFailedError; a device's "no" is an Outcome."""
         await self.sleep_until(execution.not_before_utc_us)
+        if not execution.plan.is_whole:
+            return await self._run(execution)
+        async with self._whole.setdefault(execution.task.device.eui64, asyncio.Lock()):
+            return await self._run(execution)
+
+    async def _run(self, execution: Execution) -> Outcome:
         run = execution.plan.run(execution.task)
         known = self._store.steps(execution.key) if execution.is_resumed else {}
         position = 0

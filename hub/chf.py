@@ -48,6 +48,8 @@ MIRROR_ENDPOINT: Final = 2
 _PERMIT_S: Final = 254
 _PERMIT_EVERY_S: Final = 240
 _GAS_ANSWER_US: Final = 10_000_000
+_GAS_STAYS_US: Final = 2_000_000
+"""Having answered, the gas meter listens at least this long (`devices/gsme.py` has 4 s)."""
 _EXPIRY_EVERY_S: Final = 60
 _NEVER: Final = 0xFFFFFFFF
 _VERIFIED: Final = 0x8F72  # alert codes; facts/devices.md
@@ -108,6 +110,7 @@ class Chf(Device):
         self._ribbon = ribbon
         ribbon.handler = self._on_ribbon
         self._gas_awake = asyncio.Event()
+        self._gas_answered_us = -_GAS_STAYS_US
         self._admit(devices)
         self._add_hub_clusters()
         if not self.gas.is_removed:
@@ -460,6 +463,7 @@ class Chf(Device):
             self.log.warning("gas meter: command on 0x%04X: %s", item.cluster_id, error)
             item.settle(None)
             return True
+        self._gas_answered_us = self.scheduler.now_us()
         item.settle(answer)
         return True
 
@@ -525,6 +529,8 @@ class Chf(Device):
         )
         if not waits:
             raise RefusedError(Status.INSUFFICIENT_SPACE, "too much waits for the gas meter")
+        if self.scheduler.now_us() - self._gas_answered_us < _GAS_STAYS_US:
+            self._gas_awake.set()  # the next of several frames; the meter has not gone back to sleep
         frame = await answer
         if frame is None:
             raise NoAnswerError("the gas meter did not wake in time")

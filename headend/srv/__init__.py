@@ -11,14 +11,19 @@ from typing import Final
 
 from smets1.headend.srv import (
     activation,
+    billing,
     clock,
     commission,
     configuration,
     credentials,
     device_log,
     firmware,
+    prepayment,
+    prepayment_read,
     reads,
     supply,
+    tariff,
+    tariff_read,
     top_up,
 )
 from smets1.headend.srv.steps import Plan
@@ -26,15 +31,7 @@ from smets1.headend.srv.steps import Plan
 __all__ = ["PLANS", "Plan"]
 
 _FAMILIES: Final = (
-    activation,
-    clock,
-    commission,
-    configuration,
-    credentials,
-    device_log,
-    firmware,
-    reads,
-    supply,
-    top_up,
+    *(activation, clock, commission, configuration, credentials, device_log, firmware, reads, supply),
+    *(top_up, tariff, tariff_read, prepayment, prepayment_read, billing),
 )
 PLANS: Final[dict[str, Plan]] = {plan.srv: plan for family in _FAMILIES for plan in family.PLANS}

@@ -13,7 +13,9 @@ from typing import Final
 from smets1.errors import DecodeError
 from smets1.firmware.sua import instruction_octets
 from smets1.firmware.zcl.clusters import CLUSTERS
+from smets1.firmware.zcl.clusters.calendar import CALENDAR, CalendarType
 from smets1.firmware.zcl.clusters.metering import METERING, SupplyStatus
+from smets1.firmware.zcl.clusters.prepayment import PREPAYMENT
 from smets1.firmware.zcl.clusters.price import PRICE
 from smets1.firmware.zcl.clusters.smets1 import AUTHORISATION, DEVICE_INFORMATION, CriticalStatus
 from smets1.firmware.zcl.declare import Cluster
@@ -77,6 +79,19 @@ def _plain(cluster: Cluster, *commands: str) -> tuple[Permission, ...]:
     return tuple(Permission(cluster_id=cluster.cluster_id, command=name) for name in commands)
 
 
+def _calendar(kind: CalendarType) -> tuple[Permission, ...]:
+    """The frames of one calendar; weeks and seasons do not say of which kind it is, its first frame does."""
+    typed = ("publish_calendar", "publish_day_profile", "publish_special_days")
+    fields = (("calendar_type", int(kind)),)
+    cluster_id = CALENDAR.cluster_id
+    return (
+        *(Permission(cluster_id=cluster_id, command=command, fields=fields) for command in typed),
+        *_plain(CALENDAR, "publish_week_profile", "publish_seasons"),
+    )
+
+
+_TARIFF: Final = _plain(PRICE, "publish_price_matrix", "publish_tariff_information")
+
 # The DCO looks into an instruction, and lets a service carry nothing but one of these.
 PERMITTED: Final[dict[str, tuple[Permission, ...]]] = {
     "6.4.1": _plain(DEVICE_INFORMATION, "set_load_limit"),
@@ -84,6 +99,28 @@ PERMITTED: Final[dict[str, tuple[Permission, ...]]] = {
     "6.7": _plain(METERING, "set_uncontrolled_flow_threshold", "set_supply_status"),
     "6.11": _plain(DEVICE_INFORMATION, "synchronise_clock"),
     "6.25": _plain(METERING, "set_supply_status"),
+    "1.1.1": (
+        *_calendar(CalendarType.DELIVERED_CALENDAR),
+        *_TARIFF,
+        *_plain(PRICE, "publish_block_thresholds", "cancel_tariff"),
+    ),
+    "1.2.1": (*_TARIFF, *_plain(PRICE, "cancel_tariff")),
+    "1.5": _plain(PREPAYMENT, "credit_adjustment"),
+    "1.6": _plain(PREPAYMENT, "change_payment_mode"),
+    "2.1": (
+        *_calendar(CalendarType.FRIENDLY_CREDIT_CALENDAR),
+        Permission(cluster_id=DEVICE_INFORMATION.cluster_id, command="publish_disablement_rules"),
+        *_plain(
+            PREPAYMENT,
+            "set_maximum_credit_limit",
+            "set_overall_debt_cap",
+            "set_low_credit_warning_level",
+            "emergency_credit_setup",
+        ),
+    ),
+    "2.3": _plain(PREPAYMENT, "change_debt"),
+    "2.5": _plain(PREPAYMENT, "select_available_emergency_credit"),
+    "6.8": _plain(PRICE, "publish_billing_period"),
     "7.1": (_supply(SupplyStatus.SUPPLY_ON),),
     "7.2": (_supply(SupplyStatus.SUPPLY_OFF),),
     "7.3": (_supply(SupplyStatus.SUPPLY_OFF_ARMED),),

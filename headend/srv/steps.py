@@ -143,6 +143,7 @@ class Plan:
     run: Callable[[Task], PlanRun]
     # Where the schema wants an element even in an answer with MessageSuccess=false.
     failure_content: Callable[[Task], XmlNode | None] = lambda _: None
+    is_whole: bool = False  # no other plan of this kind comes to its device between two of its steps
 
     def refuse(self, task: Task, error: RefusedByDeviceError, *, position: int) -> Outcome:
         """MessageSuccess=false, with the reason as debug entry."""

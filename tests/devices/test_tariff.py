@@ -110,7 +110,7 @@ def test_block_periods():
         {"prices_up_per_kwh": ((1, 2),), "switching": replace(ECONOMY_7, weeks=((9,) * 7,) * 2)},
         {
             "prices_up_per_kwh": ((1, 2),),
-            "switching": replace(ECONOMY_7, days=(DayProfile(switches=((5, 0),)),) * 2),
+            "switching": replace(ECONOMY_7, days=(DayProfile(switches=((-5, 0),)),) * 2),
         },
     ],
 )

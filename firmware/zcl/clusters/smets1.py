@@ -129,6 +129,11 @@ HUB_CONTROL: Final = Cluster(
     ),
 )  # fmt: skip
 
+# A date with year 0xFF: each year. Special days are numbered by their place, bit 0 the first.
+_RULES = "day_count:u8 days:{date:date}*day_count rule_count:u8 "
+_RULES += "rules:{minute:u16 is_start:bool weekdays:bm8 special_days:bm24 start_date:date end_date:date}"
+_RULES += "*rule_count"
+
 DEVICE_INFORMATION: Final = Cluster(
     cluster_id=0xFC03,
     name="device_information",
@@ -175,6 +180,10 @@ DEVICE_INFORMATION: Final = Cluster(
         received(0x06, "configure", "options:bm8 values:octstr16"),
         received(0x07, "reset_voltage_counters"),
         received(0x08, "read_parameters", "count:u8 names:string*count", must=True),
+        # when electricity is not cut for want of credit; SE's calendars have no such rules
+        received(0x10, "publish_disablement_rules", _RULES),
+        received(0x11, "get_disablement_rules"),
+        generated(0x10, "disablement_rules", _RULES),
         generated(0x00, "parameter_value", "name:string status:e8 value:octstr16", must=True),
         generated(0x01, "write_parameter_response", "name:string status:e8", must=True),
         generated(

@@ -1,0 +1,109 @@
+"""A supplier at a bench: service requests carried out on a meter's clusters, without air, hub or WAN."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from smets1.devices.load import ConstantLoad, GasFlow
+from smets1.devices.meter import ElectricityMeterCore, GasMeterCore
+from smets1.devices.meter_clusters import MeterClusters
+from smets1.devices.prepayment_clusters import PrepaymentClusters
+from smets1.devices.price_clusters import PriceClusters
+from smets1.devices.tariff import Tariff
+from smets1.devices.tokens import TopUpDesk
+from smets1.firmware.civil import parse_utc
+from smets1.firmware.nvm import MemoryNvm
+from smets1.firmware.zcl.execute import ZclCore
+from smets1.firmware.zcl.server import CommandContext, Via
+from smets1.hardware.radio import ApsSecurity
+from smets1.headend.duis.codes import DeviceType
+from smets1.headend.duis.request import XmlNode, parse_document, read_node
+from smets1.headend.inventory import InventoryDevice
+from smets1.headend.srv import PLANS
+from smets1.headend.srv.steps import Answer, Outcome, RefusedByDeviceError, Task
+
+START_US = parse_utc("2024-03-01T00:00:00Z")
+ESME = 0x00DB1234567890A0
+
+
+class Time:
+    """Civil time that stands still until it is told."""
+
+    def __init__(self, utc_us: int) -> None:
+        self.now_us = utc_us
+
+    def utc_us(self) -> int:
+        return self.now_us
+
+
+class Bench:
+    """One meter with its clusters. `cut` is a power cut: what was not committed is gone."""
+
+    def __init__(self, *, is_gas: bool = False, nvm: MemoryNvm | None = None, now_us: int = START_US) -> None:
+        self.is_gas = is_gas
+        self.nvm = nvm or MemoryNvm()
+        self.time = Time(now_us)
+        tariff = Tariff.flat(price_mp_per_kwh=30_000, standing_charge_mp=40_000)
+        load = ConstantLoad(watts=1000, start_utc_us=START_US)
+        if is_gas:
+            self.meter: Any = GasMeterCore(flow=GasFlow(load), now_us=START_US, tariff=tariff)
+        else:
+            self.meter = ElectricityMeterCore(load=load, now_us=START_US, tariff=tariff)
+        self.core = ZclCore()
+        desk = TopUpDesk(key=bytes(16), originator=1, target=ESME)
+        self.meter.restore(self.nvm)
+        clusters = MeterClusters(self.core, self.meter, desk, self.time)  # type: ignore[arg-type]
+        self.core.add_server(1, "device_information")
+        PriceClusters(self.core, clusters, self.time)  # type: ignore[arg-type]
+        PrepaymentClusters(self.core, clusters, self.time)  # type: ignore[arg-type]
+
+    def cut(self) -> Bench:
+        return Bench(is_gas=self.is_gas, nvm=self.nvm.after_power_cut(), now_us=self.time.now_us)
+
+    def execute(self, cluster_id: int, frame: bytes, *, via: Via = Via.SUA) -> bytes:
+        """As a shell does: saved and committed before it is answered."""
+        context = CommandContext(now_us=0, via=via, security=ApsSecurity.LINK_KEY)
+        answer = self.core.execute(1, cluster_id, frame, context)
+        self.meter.save(self.nvm)
+        self.nvm.commit()
+        assert answer is not None
+        return answer
+
+    def ask(self, srv: str, body: str, *, before: Callable[[int], Bench] | None = None) -> Outcome:
+        """A whole service request. `before(n)`: which bench executes step n, from 0."""
+        plan, bench, number = PLANS[srv], self, 0
+        run = plan.run(self.task(srv, body))
+        try:
+            step = next(run)
+            while True:
+                bench = bench if before is None else before(number)
+                via = Via.SUA if step.is_critical else Via.WIRE
+                frame = bench.execute(step.cluster_id, step.frame, via=via)
+                number += 1
+                step = run.send(Answer(frame=frame, device_utc_us=None, is_from_gsme=False))
+        except StopIteration as end:
+            return end.value  # type: ignore[no-any-return]
+        except RefusedByDeviceError as error:
+            return plan.refuse(self.task(srv, body), error, position=number)
+
+    def task(self, srv: str, body: str) -> Task:
+        types = (DeviceType.ESME, DeviceType.GSME, DeviceType.CHF, DeviceType.GPF)
+        home = tuple(
+            InventoryDevice(eui64=ESME + number, device_type=kind, hub=ESME + 2)
+            for number, kind in enumerate(types)
+        )
+        return Task(
+            srv=srv,
+            body=xml(body),
+            device=home[1 if self.is_gas else 0],
+            home=home,
+            originator=1,
+            counter=self.time.now_us,
+            accepted_utc_us=self.time.now_us,
+        )
+
+
+def xml(text: str) -> XmlNode:
+    """'<A><B>1</B></A>' without namespaces."""
+    return read_node(parse_document(text.encode()))
