@@ -1,4 +1,4 @@
-"""A head end as a process of its own, to be killed: `kill_child.py FOLDER HTTP_PORT BROKER_URL`."""
+"""A head end as a process of its own, to be killed: `kill_child.py FOLDER HTTP_PORT BROKER_URL [STORE]`."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ ESME, CHF, S1SP = 0x00DB1234567890A0, 0x00DB1234567890A2, 0x90B3D51F30000001
 SUA_KEY = bytes(range(16))
 
 
-async def serve(folder: Path, port: int, url: str) -> None:
+async def serve(folder: Path, port: int, url: str, store: str) -> None:
     loop = asyncio.get_running_loop()
     assert isinstance(loop, EmulatorLoop)
     civil = CivilClock(loop, time.time_ns() // 1000 - loop.now_us())
@@ -44,7 +44,7 @@ async def serve(folder: Path, port: int, url: str) -> None:
     )
     seed = SeedTree(1)
     head_end = HeadEnd(
-        store=Store.open(folder / "requests.db"),
+        store=Store.open(store),
         wan=wan,
         dco=dco,
         civil=civil,
@@ -62,4 +62,6 @@ async def serve(folder: Path, port: int, url: str) -> None:
 
 
 if __name__ == "__main__":
-    run(serve(Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3]))
+    arguments = sys.argv[1:]
+    where = arguments[3] if len(arguments) > 3 else str(Path(arguments[0]) / "requests.db")
+    run(serve(Path(arguments[0]), int(arguments[1]), arguments[2], where))
