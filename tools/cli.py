@@ -27,6 +27,7 @@ _COMMANDS: Final = {
     "init": "write a commented home.toml",
     "run": "run a home",
     "demo": "the main job: a six-device home for one day",
+    "doctor": "examine this machine's rig: sticks, firmware, clock, broker, keys",
     "dongle": "simulated radio sticks, for any program to open",
     "request": "send one DUIS request, print the DUIS response",
     "srv": "list the service reference variants, or print one as a ready request",
