@@ -115,9 +115,9 @@ class Zdo:
         "endpoints",
         "events",
         "malformed_count",
-        "manufacturer_code",
         "manager",
         "manager_channels",
+        "manufacturer_code",
     )
 
     def __init__(

@@ -54,21 +54,20 @@ def test_who_may_open_a_port(tmp_path: Path) -> None:
         os.close(theirs)
 
 
+def _answer_as_http(server: socket.socket) -> None:
+    line, _ = server.accept()
+    with line:
+        line.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+        line.recv(100)
+
+
 def test_what_a_home_needs(tmp_path: Path) -> None:
-    pki = FilePki.create()
-    certificate, key = pki.authority_pem()
-    (tmp_path / "ca.pem").write_bytes(certificate)
-    (tmp_path / "hub.pem").write_bytes(b"no certificate")
-    (tmp_path / "hub.key").write_bytes(key)
-    (tmp_path / "hub.key").chmod(0o644)
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
-        threading.Thread(target=lambda: server.accept()[0].sendall(b"HTTP/1.1 400"), daemon=True).start()
+        threading.Thread(target=_answer_as_http, args=(server,), daemon=True).start()
         text = f"""
             [wan]
-            kind = "mqtt"
-            host = "127.0.0.1"
-            port = {port}
+            link = "mqtt://127.0.0.1:{port}"
             [[device]]
             role = "chf"
             radio = "rcp:/dev/ttyACM7"
