@@ -352,7 +352,7 @@ class HanNode:
 
     def change_channel(self, channel: int) -> None:
         """Coordinator: move the whole network, some seconds from now; sleepers look for it and come after."""
-        if self.role is not NodeRole.COORDINATOR or channel not in self.stack.config.channels:
+        if self.role is not NodeRole.COORDINATOR or channel not in self.stack.channels:
             raise MisuseError("only the coordinator changes the channel, to one that it may use")
         self.stack.change_channel(channel, now_us=self._scheduler.now_us())
         self._drain()

@@ -13,6 +13,7 @@ import cbor2
 
 from smets1.errors import DecodeError
 from smets1.eui64 import Eui64
+from smets1.firmware.cbor import load_strict
 from smets1.firmware.nvm import Nvm
 from smets1.firmware.zigbee.aps import ApsLayer
 from smets1.firmware.zigbee.binding_tables import BindingTable, GroupTable
@@ -232,6 +233,27 @@ class StackCore:
                 neighbour = Neighbour(short_address, eui64, Relationship(relationship), capability)
                 neighbour.timeout = timeout
                 self.nwk.neighbours[short_address] = neighbour
+
+    @property
+    def channels(self) -> tuple[int, ...]:
+        """Where the network may be: what the device can do, less what the network manager has ruled out."""
+        allowed = tuple(number for number in self.config.channels if number in self.zdo.manager_channels)
+        return allowed or self.config.channels
+
+    def _put_manager(self) -> None:
+        record = [self.zdo.manager, list(self.zdo.manager_channels)]
+        self._nvm.put("manager", cbor2.dumps(record))
+
+    def _restore_manager(self) -> None:
+        stored = self._nvm.get("manager")
+        if stored is None:
+            return
+        match load_strict(stored):
+            case [int(manager), list(channels)]:
+                self.zdo.manager = manager
+                self.zdo.manager_channels = tuple(number for number in channels if isinstance(number, int))
+            case _:
+                raise DecodeError("NVM", 0, "record manager")
 
     def flush(self) -> None:
         """Before power-off: what is only put lazily."""

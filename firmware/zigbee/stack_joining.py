@@ -37,7 +37,7 @@ from smets1.firmware.zigbee.stack_events import (
 from smets1.firmware.zigbee.stack_parent import JOIN_POLL_US, KEY_WAIT_US, StackParent
 from smets1.firmware.zigbee.timers import Deadline
 from smets1.firmware.zigbee.trust_centre import TrustCentre
-from smets1.firmware.zigbee.zdo import Announced, ChannelAsked, PermitAsked, ScanAsked
+from smets1.firmware.zigbee.zdo import Announced, ChannelAsked, ManagerChanged, PermitAsked, ScanAsked
 from smets1.firmware.zigbee.zdp_frames import ZdpCluster
 from smets1.hardware.radio import (
     BROADCAST_RX_ON,
@@ -120,8 +120,20 @@ class StackJoining(StackParent):
             self._on_scan_asked(replace(asked, count=asked.count - 1), now_us)
 
     def _on_channel_asked(self, asked: ChannelAsked, now_us: int) -> None:
-        if asked.channel in self.config.channels:
+        if asked.channel in self.channels:
             self.nwk.change_channel(asked.channel, asked.update_id, now_us)
+
+    def _on_manager_changed(self, event: ManagerChanged, now_us: int) -> None:
+        self._put_manager()
+        self._nvm.commit()
+
+    def set_manager(self, manager: int, channels: tuple[int, ...], *, now_us: int) -> None:
+        """As network manager: who is it from now on, and the channels for all; durable on return."""
+        self._now_us = now_us
+        self.zdo.tell_manager(manager, channels, self.nwk.update_id)
+        self.zdo.manager, self.zdo.manager_channels = manager, channels
+        self._on_manager_changed(ManagerChanged(), now_us)
+        self.settle(now_us)
 
     def change_channel(self, channel: int, *, now_us: int) -> None:
         """Coordinator, as network manager: the whole network, when the news has gone round."""
@@ -357,4 +369,5 @@ class StackJoining(StackParent):
         PermitAsked: _on_permit_asked,
         ScanAsked: _on_scan_asked,
         ChannelAsked: _on_channel_asked,
+        ManagerChanged: _on_manager_changed,
     }

@@ -62,6 +62,8 @@ class StackLeaving(StackJoining):
             for partner in list(self.keys.links):
                 self.keys.remove_link_key(partner)
             self.zdo.bindings.clear()
+            self.zdo.forget_manager()
+            self._nvm.delete("manager")
             self.aps.groups.clear()
             self._close_network(reason)
         handle, self._leave_handle = self._leave_handle, 0

@@ -158,6 +158,7 @@ class StackParent(StackCore):
                 raise DecodeError("NVM", 0, "record net")
         self.trust_centre_eui64 = trust_centre
         self._restore_devices()
+        self._restore_manager()
         self.nwk.parent = None if parent < 0 else parent
         self.nwk.depth = depth
         self.nwk.update_id = update_id
@@ -279,7 +280,7 @@ class StackParent(StackCore):
         if self.info is None or not self._is_down:
             return
         self._rejoin_count += 1
-        channels = (self.info.channel,) if self._rejoin_count == 1 else self.config.channels
+        channels = (self.info.channel,) if self._rejoin_count == 1 else self.channels
         is_secured = self._rejoin_count % 4 != 0
         self._is_rejoining = True
         self.nwk.rejoin(channels, self.config.scan_exponent, is_secured=is_secured)

@@ -14,6 +14,7 @@ from typing import ClassVar, Final
 from smets1.errors import DecodeError
 from smets1.eui64 import Eui64
 from smets1.firmware.zigbee.binding_tables import BindingTable
+from smets1.firmware.zigbee.nwk import FIRST_BROADCAST
 from smets1.firmware.zigbee.nwk_membership import NwkLayer
 from smets1.firmware.zigbee.nwk_tables import Neighbour, Relationship
 from smets1.firmware.zigbee.zdp_frames import (
@@ -40,7 +41,16 @@ from smets1.hardware.radio import (
     SimpleDescriptor,
 )
 
-__all__ = ["Announced", "ChannelAsked", "LeaveAsked", "PermitAsked", "ScanAsked", "Zdo", "ZdpAnswered"]
+__all__ = [
+    "Announced",
+    "ChannelAsked",
+    "LeaveAsked",
+    "ManagerChanged",
+    "PermitAsked",
+    "ScanAsked",
+    "Zdo",
+    "ZdpAnswered",
+]
 
 RESPONSE: Final = 0x8000
 PARENT_ANNCE_CHILDREN: Final = 8  # in one unfragmented broadcast
@@ -81,6 +91,11 @@ class ChannelAsked:
 
     channel: int
     update_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class ManagerChanged:
+    """Mgmt_NWK_Update of the network manager: another manager, or other channels; see `Zdo.manager`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -442,7 +457,10 @@ class Zdo:
             manager = reader.uint(2) if duration == CHANGE_MANAGER else self.manager
             if indication.source == self.manager:
                 if duration == CHANGE_MANAGER:
+                    if not channels or manager >= FIRST_BROADCAST:
+                        return None if indication.is_broadcast else _notify(ZdpStatus.INV_REQUESTTYPE)
                     self.manager, self.manager_channels = manager, channels
+                    self.events.append(ManagerChanged())
                     return None
                 if len(channels) == 1:
                     self.events.append(ChannelAsked(channel=channels[0], update_id=update_id))
@@ -453,6 +471,15 @@ class Zdo:
 
     def tell_channel(self, channel: int, update_id: int) -> None:
         payload = struct.pack("<IBB", 1 << channel, CHANGE_CHANNEL, update_id)
+        self.tell(BROADCAST_RX_ON, ZdpCluster.MGMT_NWK_UPDATE_REQ, payload)
+
+    def forget_manager(self) -> None:
+        """The network is left."""
+        self.manager, self.manager_channels = COORDINATOR, tuple(CHANNELS)
+
+    def tell_manager(self, manager: int, channels: tuple[int, ...], update_id: int) -> None:
+        mask = sum(1 << channel for channel in channels)
+        payload = struct.pack("<IBBH", mask, CHANGE_MANAGER, update_id, manager)
         self.tell(BROADCAST_RX_ON, ZdpCluster.MGMT_NWK_UPDATE_REQ, payload)
 
     def refuse_scan(self, asked: ScanAsked) -> None:

@@ -9,12 +9,14 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from han import INSTALL_KEY, Han, message, play
+from han import HUB, INSTALL_KEY, Han, message, play
 
+from smets1.firmware.nvm import MemoryNvm
 from smets1.firmware.zigbee.node import HanNode
+from smets1.firmware.zigbee.zdo import Zdo
 from smets1.firmware.zigbee.zdp_frames import ZdpCluster, ZdpStatus
 from smets1.hardware.air import Capture
-from smets1.hardware.radio import NodeRole
+from smets1.hardware.radio import ApsIndication, NodeRole
 
 ESME, GSME, PPMID = (0x00DB1234567890A0 + n for n in (0, 1, 4))
 UPDATE = ZdpCluster.MGMT_NWK_UPDATE_REQ
@@ -82,6 +84,86 @@ def test_the_hub_moves_its_network_to_another_channel() -> None:
             assert node.stack.nwk.update_id == 1
         await esme.send(message(0, b"up"))
         await gsme.send(message(0, b"up"))
+
+    play(main())
+
+
+def test_the_channel_and_the_manager_outlive_a_power_cut() -> None:
+    async def main() -> None:
+        han, memories = Han(), {eui64: MemoryNvm() for eui64 in (HUB, ESME, GSME)}
+        hub = await han.hub(nvm=memories[HUB])
+        esme = await han.joined(hub, ESME, nvm=memories[ESME])
+        gsme = await han.joined(hub, GSME, NodeRole.SLEEPY_END_DEVICE, nvm=memories[GSME])
+        gsme.set_poll_interval(1_000_000)
+        assert hub.network is not None
+        channel = 26 - hub.network.channel
+        hub.change_channel(channel)
+        await asyncio.sleep(60)
+        hub.stack.set_manager(short(esme), (channel,), now_us=han.scheduler.now_us())
+        hub._drain()
+        await asyncio.sleep(5)
+        for node in (hub, esme, gsme):
+            node.power_off()
+        roles = {HUB: NodeRole.COORDINATOR, ESME: NodeRole.ROUTER, GSME: NodeRole.SLEEPY_END_DEVICE}
+        hub, esme, gsme = (
+            han.node(eui64, role, memories[eui64].after_power_cut()) for eui64, role in roles.items()
+        )
+        for node in (hub, esme, gsme):
+            assert await node.start()
+            assert node.stack.mac.channel == channel
+        assert esme.stack.zdo.manager == hub.stack.zdo.manager == short(esme)
+        assert esme.stack.channels == hub.stack.channels == (channel,)
+        await gsme.send(message(0, b"up"))
+        await esme.send(message(0, b"up"))
+        # the old manager has no say any more, and a channel that the new one rules out is not gone to
+        back = struct.pack("<IBB", 1 << (26 - channel), 0xFE, 9)
+        assert (await hub.ask_zdp(short(esme), UPDATE, back))[0] == ZdpStatus.NOT_AUTHORIZED
+        await esme.leave()
+        assert esme.stack.zdo.manager == 0
+        assert esme.stack.channels == (11, 15)
+
+    play(main())
+
+
+def test_a_manager_without_channels_or_that_is_no_device_is_refused() -> None:
+    async def main() -> None:
+        han = Han()
+        hub = await han.hub()
+        esme = await han.joined(hub, ESME)
+        for mask, manager in ((0, 0), (1 << 11, 0xFFFD)):
+            asked = struct.pack("<IBBH", mask, 0xFF, 1, manager)
+            assert (await hub.ask_zdp(short(esme), UPDATE, asked))[0] == ZdpStatus.INV_REQUESTTYPE
+        assert esme.stack.zdo.manager == 0
+
+    play(main())
+
+
+def test_as_many_scans_as_asked_for_each_with_its_own_notice() -> None:
+    async def main() -> None:
+        han = Han()
+        hub = await han.hub()
+        esme = await han.joined(hub, ESME)
+        notices: list[tuple[int, bytes]] = []
+        real = hub.stack.zdo.receive
+
+        def receive(indication: ApsIndication, now_us: int) -> None:
+            if indication.cluster_id == UPDATE | 0x8000:
+                notices.append((now_us, indication.payload))
+            real(indication, now_us)
+
+        hub.stack.zdo.__class__ = type(
+            "Listening", (Zdo,), {"__slots__": (), "receive": staticmethod(receive)}
+        )
+        asked_us = han.scheduler.now_us()
+        await hub.ask_zdp(short(esme), UPDATE, struct.pack("<IBB", 1 << 12 | 1 << 20, 2, 3))
+        await asyncio.sleep(5)
+        assert len(notices) == 3
+        for _, payload in notices:
+            status, mask, _, _, count = struct.unpack_from("<BIHHB", payload, 1)
+            assert (status, mask, count) == (0, 1 << 12 | 1 << 20, 2)
+        one_scan_us = 2 * 15_360 * (2**2 + 1)
+        assert notices[2][0] - asked_us >= 3 * one_scan_us
+        await esme.send(message(0, b"still here"))
 
     play(main())
 
