@@ -24,7 +24,6 @@ from smets1.firmware.zigbee.mac_events import (
     MacStatus,
     OrphanHeard,
     PolledBy,
-    Realigned,
     Transmit,
 )
 from smets1.firmware.zigbee.mac_frames import (
@@ -101,7 +100,7 @@ class MacLayer(MacDevice):
             elif item.kind == FrameKind.ASSOCIATE:
                 self._on_associate_sent(outcome, now_us)
             else:
-                self._timers.at(now_us + self._scan_unit_us, self._on_scan_time)
+                self._scan_timer = self._timers.at(now_us + self._scan_unit_us, self._on_scan_time)
         self._feed_radio()
 
     def on_energy(self, channel: int, rssi_dbm: int) -> None:
@@ -174,8 +173,8 @@ class MacLayer(MacDevice):
             self._end_association(AssociationResponse.decode(frame.payload))
         elif command == MacCommand.ORPHAN_NOTIFICATION and is_extended and self.is_beaconing:
             self.events.append(OrphanHeard(eui64=source))
-        elif command == MacCommand.COORDINATOR_REALIGNMENT:
-            self.events.append(Realigned(realignment=CoordinatorRealignment.decode(frame.payload)))
+        elif command == MacCommand.COORDINATOR_REALIGNMENT and self._is_orphan_scan and is_extended:
+            self._end_orphan_scan(CoordinatorRealignment.decode(frame.payload))
 
     def _on_beacon(self, frame: MacFrame, lqi: int) -> None:
         if frame.source is None or frame.source_pan is None or frame.source_mode is not AddressMode.SHORT:

@@ -12,6 +12,7 @@ from smets1.firmware.zigbee.mac_events import (
     EnergyMeasured,
     MacStatus,
     Polled,
+    Realigned,
     ScanEnergy,
     Scanned,
     SetChannel,
@@ -21,6 +22,7 @@ from smets1.firmware.zigbee.mac_frames import (
     AssociationRequest,
     AssociationResponse,
     AssociationStatus,
+    CoordinatorRealignment,
     MacCommand,
     MacFrame,
     MacFrameType,
@@ -47,6 +49,30 @@ class MacDevice(MacCore):
         self._begin_scan(channels, exponent)
         self._scan_next_active(0)
 
+    def scan_orphan(self, channels: tuple[int, ...]) -> None:
+        """Ask on each channel who is our parent; ends in Realigned. Source: IEEE 802.15.4-2006, 7.5.2.1.4."""
+        self._begin_scan(channels, 0)
+        self._is_orphan_scan = True
+        self._scan_unit_us = RESPONSE_WAIT_US
+        self._scan_next_active(0)
+
+    def _end_orphan_scan(self, realignment: CoordinatorRealignment | None) -> None:
+        self._end_scan()
+        self.events.append(Realigned(realignment=realignment))
+
+    def _orphan_notification(self) -> bytes:
+        return MacFrame(
+            frame_type=MacFrameType.MAC_COMMAND,
+            sequence=self._next_sequence(),
+            destination_mode=AddressMode.SHORT,
+            destination_pan=BROADCAST,
+            destination=BROADCAST,
+            source_mode=AddressMode.EXTENDED,
+            source_pan=BROADCAST,
+            source=self.eui64,
+            payload=bytes((MacCommand.ORPHAN_NOTIFICATION,)),
+        ).encode()
+
     def ask_beacons(self) -> None:
         """One beacon request on our own channel, without a scan: whoever conflicts with us will answer."""
         self._enqueue(Outgoing(self._beacon_request(), 0, FrameKind.OTHER))
@@ -68,6 +94,7 @@ class MacDevice(MacCore):
 
     def _begin_scan(self, channels: tuple[int, ...], exponent: int) -> None:
         self._is_scanning = True
+        self._is_orphan_scan = False
         self._scan_channels = list(channels)
         self._scan_unit_us = SCAN_UNIT_US * (2**exponent + 1)
         self._beacons = []
@@ -78,6 +105,9 @@ class MacDevice(MacCore):
     def _scan_next_active(self, now_us: int) -> None:
         if not self._is_scanning:
             return
+        if not self._scan_channels and self._is_orphan_scan:
+            self._end_orphan_scan(None)
+            return
         if not self._scan_channels:
             beacons = tuple(self._beacons)
             self._beacons = []
@@ -85,7 +115,8 @@ class MacDevice(MacCore):
             self.events.append(Scanned(beacons=beacons))
             return
         self.actions.append(SetChannel(channel=self._scan_channels[0]))
-        self._enqueue(Outgoing(self._beacon_request(), 0, FrameKind.BEACON_REQUEST))
+        question = self._orphan_notification() if self._is_orphan_scan else self._beacon_request()
+        self._enqueue(Outgoing(question, 0, FrameKind.SCAN))
 
     def _on_scan_time(self, now_us: int) -> None:
         if self._is_scanning:
@@ -102,7 +133,10 @@ class MacDevice(MacCore):
         self.events.append(EnergyMeasured(levels_dbm=levels))
 
     def _end_scan(self) -> None:
-        self._is_scanning = False
+        self._is_scanning = self._is_orphan_scan = False
+        if self._scan_timer is not None:
+            self._scan_timer.cancel()
+            self._scan_timer = None
         self.actions.append(SetChannel(channel=self.channel))
         self._show_filter()
         self.update_receiver()

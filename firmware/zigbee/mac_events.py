@@ -158,7 +158,9 @@ class OrphanHeard:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Realigned:
-    realignment: CoordinatorRealignment
+    """An orphan scan has ended; None: nobody says that it is our parent."""
+
+    realignment: CoordinatorRealignment | None
 
 
 MacEvent = (

@@ -42,7 +42,7 @@ class FrameKind(IntEnum):
     """What a frame in the radio is for, and so who hears how it went."""
 
     DATA = 0
-    BEACON_REQUEST = 1
+    SCAN = 1  # a beacon request or an orphan notification
     ASSOCIATE = 2
     POLL = 3
     OTHER = 4
@@ -82,6 +82,7 @@ class MacCore:
         "_in_flight",
         "_indirect",
         "_is_associating",
+        "_is_orphan_scan",
         "_is_scanning",
         "_parent",
         "_pending_shown",
@@ -91,6 +92,7 @@ class MacCore:
         "_repeats",
         "_rng",
         "_scan_channels",
+        "_scan_timer",
         "_scan_unit_us",
         "_timers",
         "actions",
@@ -132,7 +134,9 @@ class MacCore:
         self._repeats: dict[int, tuple[int, bytes]] = {}
         self._receiver_on = True
         self._is_scanning = False
+        self._is_orphan_scan = False
         self._scan_channels: list[int] = []
+        self._scan_timer: Deadline | None = None
         self._scan_unit_us = 0
         self._beacons: list[BeaconHeard] = []
         self._energy: list[tuple[int, int]] = []
@@ -170,7 +174,7 @@ class MacCore:
         self._show_pending()
         self.pan_id = self.short_address = BROADCAST
         self.is_coordinator = self.is_beaconing = self.is_permitting = False
-        self._is_scanning = self._is_associating = False
+        self._is_scanning = self._is_orphan_scan = self._is_associating = False
         self._show_filter()
         self.update_receiver()
 

@@ -16,10 +16,11 @@ from smets1.firmware.zigbee.mac_events import (
     MacData,
     MacStatus,
     Polled,
+    Realigned,
     Scanned,
 )
 from smets1.firmware.zigbee.mac_frames import AssociationStatus, ZigbeeBeacon
-from smets1.firmware.zigbee.nwk import Handlers
+from smets1.firmware.zigbee.nwk import FIRST_BROADCAST, Handlers
 from smets1.firmware.zigbee.nwk_conflict import NwkConflict
 from smets1.firmware.zigbee.nwk_events import (
     DeviceLeft,
@@ -35,6 +36,7 @@ from smets1.firmware.zigbee.nwk_frames import Leave, NwkHeader, RejoinRequest, R
 from smets1.firmware.zigbee.nwk_tables import Neighbour, Relationship
 from smets1.firmware.zigbee.security import KeyMaterial
 from smets1.firmware.zigbee.timers import Deadline, TimerQueue
+from smets1.hardware.ieee802154 import CHANNELS
 from smets1.hardware.radio import BROADCAST_RX_ON, COORDINATOR, NodeRole
 
 __all__ = ["NwkLayer"]
@@ -185,6 +187,37 @@ class NwkLayer(NwkConflict):
         self.stop_link_status()
         self.mac.is_beaconing = False
         self.mac.scan_active(channels, exponent)
+
+    def look_for_parent(self, channels: tuple[int, ...]) -> None:
+        """Ask by orphan notification where our parent is, and rejoin there; ends in RejoinEnded.
+
+        A realignment proves nothing: it only tells where to ask; the rejoin under the network key decides.
+        Source: 3.6.1.4.3 (joining or rejoining through orphaning).
+        """
+        self._is_rejoining = self._is_rejoin_secured = True
+        self.stop_keep_alive()
+        self.mac.scan_orphan(channels)
+
+    def _on_realigned(self, event: Realigned, now_us: int) -> None:
+        if not self._is_rejoining:
+            return
+        found = event.realignment
+        self._rejoin_targets = []
+        if found is not None and found.channel in CHANNELS and found.coordinator_short < FIRST_BROADCAST:
+            parent = NetworkFound(
+                channel=found.channel,
+                pan_id=found.pan_id,
+                extended_pan_id=self.extended_pan_id,
+                short_address=found.coordinator_short,
+                permits_join=False,
+                depth=max(0, self.depth - 1),
+                has_capacity=True,
+                update_id=self.update_id,
+                lqi=255,
+            )
+            self._rejoin_targets = [parent]
+        self._rejoin_tries = 0
+        self._try_rejoin(now_us)
 
     def _on_rejoin_scan(self, networks: list[NetworkFound], now_us: int) -> None:
         self._rejoin_targets = [
@@ -343,6 +376,7 @@ class NwkLayer(NwkConflict):
         EnergyMeasured: _on_energy,
         Associated: _on_associated,
         Polled: _on_polled,
+        Realigned: _on_realigned,
     }
     _command_handlers: ClassVar[Handlers] = {
         **NwkConflict._command_handlers,

@@ -51,6 +51,7 @@ PARENT_ANNOUNCE_JITTER_US: Final = 10_000_000  # apsParentAnnounceJitterMax
 
 class StackParent(StackCore):
     __slots__ = (
+        "_asks_as_orphan",
         "_awake_until_us",
         "_is_rejoining",
         "_poll_handles",
@@ -73,6 +74,7 @@ class StackParent(StackCore):
         self._rejoin_count = 0
         self._rejoin_timer: Deadline | None = None
         self._is_rejoining = False
+        self._asks_as_orphan = False
 
     # --- data -----------------------------------------------------------------------------------------
 
@@ -261,6 +263,7 @@ class StackParent(StackCore):
             self.settle(now_us)
 
     def _on_parent_lost(self, lost: ParentLost, now_us: int) -> None:
+        self._asks_as_orphan = not self.nwk.is_router  # a router is nobody's child for long
         self._start_rejoin(now_us, "parent does not answer")
 
     def _start_rejoin(self, now_us: int, reason: str) -> None:
@@ -276,8 +279,13 @@ class StackParent(StackCore):
         self._try_rejoin(now_us)
 
     def _try_rejoin(self, now_us: int) -> None:
-        """The channel that we know first, then all; every fourth time without the network key."""
+        """As an orphan; the channel that we know; then all, every fourth time without the network key."""
         if self.info is None or not self._is_down:
+            return
+        if self._asks_as_orphan:
+            self._asks_as_orphan = False
+            self._is_rejoining = True
+            self.nwk.look_for_parent((self.info.channel,))
             return
         self._rejoin_count += 1
         channels = (self.info.channel,) if self._rejoin_count == 1 else self.channels
@@ -298,7 +306,7 @@ class StackParent(StackCore):
                     self.timers.at(now_us + JOIN_POLL_US, self._poll_for_rejoin_key)
                 return
             self._come_back(now_us)
-        elif self._rejoin_count == 1:
+        elif self._rejoin_count <= 1:
             self._try_rejoin(now_us)
         else:
             self._rejoin_timer = self.timers.at(now_us + self._rejoin_wait_us, self._try_rejoin)

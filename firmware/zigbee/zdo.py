@@ -31,6 +31,7 @@ from smets1.firmware.zigbee.zdp_frames import (
     ZdpStatus,
     encode_simple_descriptor,
 )
+from smets1.hardware.ieee802154 import CHANNELS
 from smets1.hardware.radio import (
     BROADCAST_ROUTERS,
     BROADCAST_RX_ON,
@@ -54,7 +55,6 @@ __all__ = [
 
 RESPONSE: Final = 0x8000
 PARENT_ANNCE_CHILDREN: Final = 8  # in one unfragmented broadcast
-CHANNELS: Final = range(11, 27)
 MAX_SCAN_EXPONENT: Final = 5
 MAX_SCAN_COUNT: Final = 8
 CHANGE_CHANNEL: Final = 0xFE
