@@ -9,8 +9,9 @@ from smets1.tools.doctor.stick import StickReport
 __all__ = ["REPORT_HEAD", "report_row"]
 
 REPORT_HEAD = (
-    "| Date | Stick | Firmware | Protocol | Baud | CBKE on the stick | Quietest channel | smets1 |\n"
-    "|---|---|---|---|---|---|---|---|"
+    "| Date | Stick | Firmware | Protocol | Baud | CBKE on the stick | Quietest channel | smets1"
+    " | What was run |\n"
+    "|---|---|---|---|---|---|---|---|---|"
 )
 
 
@@ -31,5 +32,6 @@ def report_row(report: StickReport, *, name: str, version: str, now: datetime) -
         has_cbke,
         quietest,
         version,
+        "",  # for a person to fill in
     )
     return "| " + " | ".join(cell.replace("|", "/") for cell in cells) + " |"

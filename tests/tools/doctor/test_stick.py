@@ -6,6 +6,7 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 
@@ -86,6 +87,8 @@ def test_an_rcp_stick_is_found_after_ezsp_was_tried() -> None:
     assert [port.rpartition("@")[2] for port in opened] == ["115200", "460800", "460800"]
     row = report_row(report, name="a | b", version="1", now=NOW)
     assert row.count("|") == REPORT_HEAD.partition("\n")[0].count("|"), "a name cannot break the table"
+    guide = (Path(__file__).parents[3] / "hardware/README.md").read_text()
+    assert guide.rstrip().endswith(REPORT_HEAD), "the table that rows are for"
     assert f"{EUI64:X}" not in row.replace("-", "")
 
 
