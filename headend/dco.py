@@ -250,6 +250,13 @@ class Dco:
         authorisation = self._give(device, record, instruction_id, instruction, now_utc_us=now_utc_us)
         return RotationOffer(generation=generation, instruction=instruction, authorisation=authorisation)
 
+    def recognises(self, device: Eui64, generation: int, confirmation: bytes) -> bool:
+        """Whether a confirmation is true for the key in use or the one on offer; changes nothing."""
+        record = self._get(device)
+        keys = {record.generation: record.key, record.generation + 1: record.next_key}
+        key = keys.get(generation)
+        return key is not None and is_confirmation(confirmation, key, device, generation)
+
     def confirm_rotation(self, device: Eui64, generation: int, confirmation: bytes) -> bool:
         """A device says which key it holds (foreign octets). True where that is now the key in use.
 

@@ -192,14 +192,15 @@ class CommissioningParty:
         """Send every request; the home is commissioned where all succeed."""
         results = []
         for request in requests_of(home, dsp=self._dsp, now_utc_us=self._now_utc_us()):
-            code = await self._send(request)
+            code = await self.send(request)
             results.append(CommissioningRequest(srv=request.srv, device=request.device, code=code))
         is_done = all(result.code == "I0" for result in results)
         self.on_home(home, is_done)
         outcome = CommissioningOutcome.COMMISSIONED if is_done else CommissioningOutcome.FAILED
         return CofInstallation(hub=home.hub, outcome=outcome, requests=tuple(results))
 
-    async def _send(self, request: Request) -> str:
+    async def send(self, request: Request) -> str:
+        """One Commissioning Request; its response code."""
         self._counter = max(self._now_utc_us(), self._counter + 1)
         xml = duis_request(request, originator=self._signer.party, counter=self._counter)
         response = await self._submit(xml, request.path)

@@ -156,9 +156,11 @@ class Smso:
             raise InputError(f"{format_eui64(meter)} has no SUA key at the SMSO")
         return SuaCredential.decode(stored)
 
-    def mistake_key(self, meter: Eui64, wrong_key: bytes) -> None:
-        """A fault to rehearse: the SMSO's books hold another key than the device does."""
-        self._put_sua(meter, replace(self._sua_of(meter), key=wrong_key))
+    def mistake_key(self, meter: Eui64, wrong_key: bytes) -> bytes:
+        """A fault to rehearse: the SMSO's books hold another key than the device does. The one they held."""
+        held = self._sua_of(meter)
+        self._put_sua(meter, replace(held, key=wrong_key))
+        return held.key
 
     # --- accounts -----------------------------------------------------------------------------------
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from datetime import date, timedelta
 from typing import Final
 
+from smets1.headend.migration.envelope import FileRefusedError
 from smets1.eui64 import Eui64, format_eui64
 from smets1.firmware.civil import from_datetime, to_datetime
 from smets1.headend.migration.files import (
@@ -64,6 +65,7 @@ class Rehearsal:
     commissions_itself: bool = False
     migrate_on: str | None = None
     is_priority: bool = False
+    holds_back: bool = False  # SCFs reach nobody who would commission
     _tasks: list[asyncio.Task[None]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -215,10 +217,21 @@ class Rehearsal:
     def give_mef(self, mef: bytes) -> list[Eui64]:
         """To the DCO and the S1SP. Raises FileRefusedError, RefusedError."""
         rig = self.rig
-        rig.dco_desk.take(FileKind.MEF, mef, now_utc_us=rig.civil.utc_us())
-        begun = rig.s1sp.take_mef(mef)
+        try:
+            rig.dco_desk.take(FileKind.MEF, mef, now_utc_us=rig.civil.utc_us())
+            begun = rig.s1sp.take_mef(mef)
+        except FileRefusedError:
+            self._take_back()
+            raise
         self.say("RP", f"MEF to the S1SP and the DCO: {len(begun)} homes")
         return begun
+
+    def _take_back(self) -> None:
+        """A refused MEF: homes that nobody has begun are the supplier's again."""
+        for hub in self.plans:
+            home = self.rig.s1sp.home(hub)
+            if home is None or home.stage is Stage.ROLLED_BACK:
+                self.rig.smso.hand_back(hub)
 
     async def run_day(self, books: Sequence[HomeBooks]) -> None:
         """Everything from the plan to the end of every home."""
@@ -267,7 +280,7 @@ class Rehearsal:
                     else MigrationOutcome.STRANDED
                 )
                 self.rig.mcc.note(self.plans[line.hub], outcome, f"TMAD {line.clause}: {line.reason}")
-        for party in (self.rig.cp, self.rig.supplier_cp):
+        for party in () if self.holds_back else (self.rig.cp, self.rig.supplier_cp):
             await party.take_scf(octets)
 
     def cof(self) -> list[bytes]:

@@ -179,23 +179,7 @@ class Rig:
             group_id=GROUP,
             now_utc_us=civil.utc_us,
         )
-        self.s1sp = S1spDesk(
-            head_end=self.head_end,
-            dco=self.dco_desk,
-            accounts=self.smso,
-            signer=self.signer(S1SP),
-            receiver=self.receiver("s1sp"),
-            nvm=self.nvm("s1sp desk"),
-            civil=civil,
-            prober=Prober(self.router, civil, next_id=self._next_id, lifetime_us=_PROBE_US),
-            registry=self.registry,
-            products=self.products,
-            separation=self.separation,
-            requesting_parties=frozenset({RP}),
-            is_authorised=self.mcc.is_authorised,
-            policy=options.policy,
-        )
-        self.smso.s1sp = self.s1sp
+        self.s1sp = self._make_s1sp()
         self.rp = RequestingParty(
             smso=self.smso,
             signer=self.signer(RP),
@@ -207,6 +191,32 @@ class Rig:
         )
         self.cp = self._commissioner(CP, is_supplier=False)
         self.supplier_cp = self._commissioner(SUPPLIER, is_supplier=True)
+
+    def _make_s1sp(self) -> S1spDesk:
+        desk = S1spDesk(
+            head_end=self.head_end,
+            dco=self.dco_desk,
+            accounts=self.smso,
+            signer=self.signer(S1SP),
+            receiver=self.receiver("s1sp"),
+            nvm=self.nvm("s1sp desk"),
+            civil=self.civil,
+            prober=Prober(self.router, self.civil, next_id=self._next_id, lifetime_us=_PROBE_US),
+            registry=self.registry,
+            products=self.products,
+            separation=self.separation,
+            requesting_parties=frozenset({RP}),
+            is_authorised=self.mcc.is_authorised,
+            policy=self.options.policy,
+        )
+        self.smso.s1sp = desk
+        return desk
+
+    def restart_s1sp(self) -> None:
+        """The migration desk anew, from what it has committed; the one before was closed."""
+        before, self.s1sp = self.s1sp, self._make_s1sp()
+        self.s1sp.on_file, self.s1sp.on_change = before.on_file, before.on_change
+        self.s1sp.start()
 
     def _commissioner(self, party: Eui64, *, is_supplier: bool) -> CommissioningParty:
         return CommissioningParty(

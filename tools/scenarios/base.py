@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from smets1.devices.enrolment import DeviceKind, required_of
 from smets1.errors import EmulatorError, InputError, RefusedError
+from smets1.eui64 import format_eui64
 from smets1.firmware.wan.memory import Fault, Transfer
 from smets1.firmware.zcl.clusters.metering import METERING, SupplyStatus
 from smets1.firmware.zcl.clusters.prepayment import OriginatingDevice
@@ -170,8 +171,13 @@ class Set:
         else:
             self.expect(False, f"{text}: refused with TMAD {clause}")
 
-    def expect_home(self, books: HomeBooks, expected: Expected) -> HomeProgress | None:
-        """Account, keys on the devices, at the S1SP and at the DCO, files, alerts."""
+    def expect_home(
+        self, books: HomeBooks, expected: Expected, *, is_later: bool = False
+    ) -> HomeProgress | None:
+        """Account, keys on the devices, at the S1SP and at the DCO, files, alerts.
+
+        `is_later`: files of an earlier attempt are among those that were made.
+        """
         rig, progress = self.rig, self.rig.s1sp.home(books.hub)
         self.expect(
             rig.smso.account(books.hub) is expected.account, f"the account is the {expected.account}'s"
@@ -182,12 +188,25 @@ class Set:
         self.expect(row is expected.row, f"table 2: {f'row {expected.row}' if expected.row else 'no row'}")
         for role in (Role.GSME, Role.ESME):
             self._expect_key(books, role, is_rotated=role in expected.rotated)
-        self._expect_files(books, expected)
+        if not is_later:
+            self._expect_files(expected)
         told = [alert for alert in books.alerts if alert.startswith(("N55", "N16"))]
         meters = len(books.smso.meters)
         wanted = 2 * meters if expected.stage is Stage.COMMISSIONED else 0
         self.expect(len(told) == wanted, f"{wanted} alerts N55 and N16")
         return progress
+
+    def expect_rejected(self, books: HomeBooks, clause: str, point: str) -> None:
+        """The Requesting Party goes no further with it, and nothing of it has changed."""
+        found = [r for r in self.rig.rp.rejections if r.plan.hub == books.hub]
+        self.expect(bool(found) and found[-1].point == point, f"the home is rejected {point}")
+        clauses = {failure.clause for failure in found[-1].failures}
+        self.expect(clause in clauses, f"for {clause}")
+        self.expect(self.rig.smso.account(books.hub) is Account.SUPPLIER, "the account is the supplier's")
+        self.expect(self.rig.s1sp.home(books.hub) is None, "the S1SP never began with it")
+        self.expect(not books.alerts, "nobody got an alert")
+        for meter in books.smso.meters:
+            self.expect(not self.rig.dco.is_enrolled(meter), f"the DCO has no key of {format_eui64(meter)}")
 
     def _expect_key(self, books: HomeBooks, role: Role, *, is_rotated: bool) -> None:
         device = getattr(self.real(books), role.value, None)
@@ -206,12 +225,12 @@ class Set:
                 self.expect(is_same, f"the DCO has the very key of the {name}")
 
     def is_dco_key_held(self, books: HomeBooks, role: Role) -> bool:
-        """Whether the device would confirm with the key that the DCO has in use."""
+        """Whether the device holds the key that the DCO has in use, or has on offer to it."""
         device = getattr(self.real(books), role.value)
         held = device.authorisation.confirmation()
-        return self.rig.dco.confirm_rotation(device.eui64, held.generation, held.confirmation)
+        return self.rig.dco.recognises(device.eui64, held.generation, held.confirmation)
 
-    def _expect_files(self, books: HomeBooks, expected: Expected) -> None:
+    def _expect_files(self, expected: Expected) -> None:
         kinds = {kind for kind, _ in self.week.files}
         if expected.stage is Stage.COMMISSIONED:
             wanted = {FileKind.MCF, FileKind.MVF, FileKind.MEF, FileKind.SCF, FileKind.COF}
@@ -292,11 +311,30 @@ class Set:
     async def hours(self, hours: float) -> None:
         await asyncio.sleep(hours * 3600)
 
-    async def rest(self, books: HomeBooks, hours: float) -> None:
-        """Time passes with the home's mains off: nothing of it is wanted meanwhile."""
-        for device in reversed(self.real(books).devices):
+    async def switch_off(self, books: HomeBooks) -> None:
+        """The home's mains: what its devices hold is in their NVM."""
+        home = self.real(books)
+        for device in reversed(home.devices):
             await device.close()
-        await self.hours(hours)
+        home.devices.clear()
+        self.say("the home's mains are off: nothing of it is wanted for a while")
+
+    async def switch_on_again(self, books: HomeBooks) -> None:
+        home = self.real(books)
+        for config in home.config.devices:
+            if config.role is not Role.GPF:
+                delattr(home, config.role.value)
+                await home.add_device(config)
+        await home.joined()
+        self.say("the home's mains are on again")
+
+    async def wait_for(self, is_so: Callable[[], bool], *, seconds: float = 7200.0) -> None:
+        """To the millisecond in which something inside a party or device comes to be so."""
+        for _ in range(round(seconds * 1000)):
+            if is_so():
+                return
+            await asyncio.sleep(0.001)
+        self.expect(False, "what was waited for happens")
 
     @staticmethod
     def required(role: Role) -> dict[str, tuple[int, int | bool | str]]:
