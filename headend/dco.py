@@ -135,6 +135,10 @@ class Dco:
         if self._nvm.get(_key(device)) is None:
             self._put(device, _Record(generation=generation, counter=counter, key=sua_key))
 
+    def set_limits(self, limits: AnomalyLimits) -> None:
+        """From now on."""
+        self._limits = limits
+
     def is_enrolled(self, device: Eui64) -> bool:
         return self._nvm.get(_key(device)) is not None
 

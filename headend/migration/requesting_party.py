@@ -57,6 +57,7 @@ class HandOver:
 
     header: MigrationHeader
     plans: dict[Eui64, Plan]
+    homes: dict[Eui64, Installation]  # as filed
     mcf: bytes = field(repr=False)
     mef: bytes | None = field(default=None, repr=False)
 
@@ -114,21 +115,26 @@ class RequestingParty:
         common = MigrationCommonFile(header=header, installations=tuple(entries))
         mcf = self._signer.sign(FileKind.MCF, common, now_utc_us=self._now_utc_us())
         by_hub = {plan.hub: plan for plan in plans}
-        return HandOver(header=header, plans={e.hub: by_hub[e.hub] for e in entries}, mcf=mcf)
+        return HandOver(
+            header=header,
+            plans={entry.hub: by_hub[entry.hub] for entry in entries},
+            homes={entry.hub: entry for entry in entries},
+            mcf=mcf,
+        )
 
     async def _prepare_home(self, plan: Plan) -> tuple[Installation | None, list[RpFailure]]:
         home = self._smso.home(plan.hub)
+        devices, doubts = select_devices(home.devices, is_all_dormant=plan.is_all_dormant, chosen=home.chosen)
+        only = frozenset(entry.device for entry in devices)
         if plan.is_all_dormant:
             try:
-                changed = await self._smso.configure(plan.hub, parts=_PART_2)
+                changed = await self._smso.configure(plan.hub, parts=_PART_2, only=only)
             except (RefusedError, NoAnswerError) as error:
                 return None, [RpFailure(clause="2.4.2", reason=str(error)[:160])]
             for text in changed:
                 self.on_note("part 2", plan.hub, text)
-        facts = await self._smso.facts(plan.hub)
-        failures = check_home(facts, now_utc_us=self._now_utc_us())
-        devices, doubts = select_devices(home.devices, is_all_dormant=plan.is_all_dormant, chosen=home.chosen)
-        failures += doubts
+        facts = await self._smso.facts(plan.hub, only=only)
+        failures = [*doubts, *check_home(facts, now_utc_us=self._now_utc_us())]
         if failures:
             return None, failures
         entry = Installation(
@@ -179,7 +185,7 @@ class RequestingParty:
         ready: list[Eui64] = []
         for at in range(0, len(valid), _AT_A_TIME):
             part = valid[at : at + _AT_A_TIME]
-            found = await asyncio.gather(*(self._verify_again(hand_over.plans[hub]) for hub in part))
+            found = await asyncio.gather(*(self._verify_again(hand_over.homes[hub]) for hub in part))
             for hub, failures in zip(part, found, strict=True):
                 plan = hand_over.plans[hub]
                 if is_stopped(plan):
@@ -199,9 +205,10 @@ class RequestingParty:
         hand_over.mef = self._signer.sign(FileKind.MEF, encrypted, now_utc_us=self._now_utc_us())
         return hand_over.mef
 
-    async def _verify_again(self, plan: Plan) -> list[RpFailure]:
+    async def _verify_again(self, home: Installation) -> list[RpFailure]:
         """The second verification point."""
-        differences, silent = await self._smso.verify_configuration(plan.hub)
+        only = frozenset(entry.device for entry in home.devices)
+        differences, silent = await self._smso.verify_configuration(home.hub, only=only)
         texts = [*differences, *(f"{device:016X} does not answer" for device in silent)]
         return [RpFailure(clause="S1SR configuration", reason=text) for text in texts]
 

@@ -183,6 +183,7 @@ class S1spDesk:
         task = asyncio.get_running_loop().create_task(_logged(work))
         self._tasks[task] = None
         task.add_done_callback(lambda done: self._tasks.pop(done, None))
+        task.add_done_callback(lambda _done: work.close())  # not yet begun where it was cancelled at once
 
     # --- MCF ----------------------------------------------------------------------------------------
 

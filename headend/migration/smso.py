@@ -106,7 +106,7 @@ class Smso:
         self._civil = civil
         self._required = required
         self._random_octets = random_octets
-        self._separation = separation
+        self.separation = separation
         self._supplier = supplier
         self._desk = UtrnDesk(NvmView(nvm, "utrn/"))
         self._homes: dict[Eui64, SmsoHome] = {}
@@ -162,6 +162,10 @@ class Smso:
         self._put_sua(meter, replace(held, key=wrong_key))
         return held.key
 
+    def mistake_prepayment_key(self, meter: Eui64, wrong_key: bytes) -> None:
+        """A fault to rehearse, as `mistake_key`."""
+        self._desk.enrol(meter, wrong_key)
+
     # --- accounts -----------------------------------------------------------------------------------
 
     def account(self, hub: Eui64) -> Account:
@@ -174,7 +178,7 @@ class Smso:
 
     def hand_back(self, hub: Eui64) -> None:
         """For the S1SP: roll-back. Raises RefusedError once disconnected."""
-        self._separation.require(Interface.ACCOUNTS)
+        self.separation.require(Interface.ACCOUNTS)
         self._put_account(hub, Account.SUPPLIER)
 
     def _put_account(self, hub: Eui64, account: Account) -> None:
@@ -183,7 +187,7 @@ class Smso:
 
     def require_account(self, hub: Eui64) -> None:
         """Raises RefusedError where the home is not the SMSO's to command."""
-        self._separation.require(Interface.SHARED_WAN)
+        self.separation.require(Interface.SHARED_WAN)
         if self.account(hub) is not Account.SUPPLIER:
             raise RefusedError(_REFUSED, "TMAD 6.7: the account is the DCC's")
 
@@ -211,8 +215,11 @@ class Smso:
             hub, device, name, value, authorise=self.authorise if is_meter else None
         )
 
-    async def facts(self, hub: Eui64) -> HomeFacts:
-        """Everything that the Requesting Party's checks want to know, asked of the devices now."""
+    async def facts(self, hub: Eui64, *, only: frozenset[Eui64] | None = None) -> HomeFacts:
+        """Everything that the Requesting Party's checks want to know, asked of the devices now.
+
+        `only`: the devices that are to be migrated; None: all.
+        """
         home = self._homes[hub]
         whitelist = None
         try:
@@ -221,9 +228,9 @@ class Smso:
             pass
         checked = await asyncio.gather(*(self._check_meter(hub, meter) for meter in home.meters))
         held = {meter: is_held for meter, is_held in checked if is_held is not None}
-        differences, silent = await self.verify_configuration(hub)
+        differences, silent = await self.verify_configuration(hub, only=only)
         return HomeFacts(
-            devices=home.devices,
+            devices=tuple(e for e in home.devices if only is None or e.device in only),
             third_party=home.third_party,
             with_smso_utc_us=dict(self._contacts_of(home)),
             whitelist=whitelist,
@@ -237,9 +244,12 @@ class Smso:
 
     async def _check_meter(self, hub: Eui64, meter: Eui64) -> tuple[Eui64, bool | None]:
         """Prepayment key verification; None: no answer."""
+        held = self._desk.credentials(meter)
+        if held is None:
+            return meter, False
         nonce = self._random_octets(NONCE_OCTETS)
         try:
-            is_held = await self._prober.holds_prepayment_key(hub, meter, self._desk.key_of(meter), nonce)
+            is_held = await self._prober.holds_prepayment_key(hub, meter, held[0], nonce)
         except (NoAnswerError, RefusedError):
             return meter, None
         self._contacts[meter] = self._civil.utc_us()
@@ -247,29 +257,36 @@ class Smso:
 
     # --- pre-enrolment configuration ----------------------------------------------------------------
 
-    async def verify_configuration(self, hub: Eui64) -> tuple[list[str], list[Eui64]]:
+    async def verify_configuration(
+        self, hub: Eui64, *, only: frozenset[Eui64] | None = None
+    ) -> tuple[list[str], list[Eui64]]:
         """A verification point: what is not at its required value; which devices did not answer."""
         differences: list[str] = []
         silent: list[Eui64] = []
-        for entry, wrong in await self._find_wrong(hub):
+        for entry, wrong in await self._find_wrong(hub, only):
             if wrong is None:
                 silent.append(entry.device)
             else:
                 differences += [f"{entry.device_type} part {p} {name} is not {v!r}" for name, p, v in wrong]
         return differences, silent
 
-    async def configure(self, hub: Eui64, *, parts: frozenset[int]) -> list[str]:
+    async def configure(
+        self, hub: Eui64, *, parts: frozenset[int], only: frozenset[Eui64] | None = None
+    ) -> list[str]:
         """2.4.2: read first, change only what is different; what was changed. Raises RefusedError."""
         changed = []
-        for entry, wrong in await self._find_wrong(hub):
+        for entry, wrong in await self._find_wrong(hub, only):
             for name, part, value in wrong or ():
                 if part in parts:
                     await self.set_parameter(entry.device, name, value)
                     changed.append(f"{entry.device_type} {name} = {value!r}")
         return changed
 
-    async def _find_wrong(self, hub: Eui64) -> list[tuple[DeviceEntry, list[tuple[str, int, Value]] | None]]:
+    async def _find_wrong(
+        self, hub: Eui64, only: frozenset[Eui64] | None
+    ) -> list[tuple[DeviceEntry, list[tuple[str, int, Value]] | None]]:
         entries = [e for e in self._homes[hub].devices if e.device_type in _CONFIGURED]
+        entries = [entry for entry in entries if only is None or entry.device in only]
         found = await asyncio.gather(*(self._find_wrong_of(hub, entry) for entry in entries))
         return list(zip(entries, found, strict=True))
 
@@ -338,7 +355,7 @@ class Smso:
         if ruling.maker is Maker.SMSO:
             return self._desk.make(device, originator=self._supplier, pence=pence)
         assert self.s1sp is not None, "a period has begun"
-        self._separation.require(Interface.UTRN)
+        self.separation.require(Interface.UTRN)
         return self.s1sp.answer_utrn(device, pence=pence, originator=self._supplier)
 
     def prepayment_key(self, device: Eui64) -> PrepaymentKey | None:

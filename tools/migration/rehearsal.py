@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from typing import Final
 
-from smets1.headend.migration.envelope import FileRefusedError
 from smets1.eui64 import Eui64, format_eui64
 from smets1.firmware.civil import from_datetime, to_datetime
+from smets1.headend.migration.envelope import FileRefusedError
 from smets1.headend.migration.files import (
     Authorisation,
     CommissionedBy,
@@ -25,6 +25,7 @@ from smets1.headend.migration.files import (
     MigrationAuthorisationFile,
     MigrationOutcome,
     NetworkCertificates,
+    Supply,
     SupplyStatus,
 )
 from smets1.headend.migration.mcc import Plan, week_of
@@ -118,8 +119,16 @@ class Rehearsal:
 
     # --- the week -----------------------------------------------------------------------------------
 
-    def authorise(self, books: Sequence[HomeBooks], *, week: date | None = None) -> None:
-        """Each active supplier gives its MA for the week after the present one."""
+    def authorise(
+        self,
+        books: Sequence[HomeBooks],
+        *,
+        week: date | None = None,
+        only: Eui64 | None = None,
+        migrate_on: str | None = None,
+    ) -> None:
+        """Each active supplier, or `only` one, gives its MA, for the week after the present one."""
+        self.migrate_on = migrate_on
         rig = self.rig
         week = week or week_of(rig.civil.utc_us()) + 7 * _DAY
         lines: dict[Eui64, list[Authorisation]] = {}
@@ -133,6 +142,8 @@ class Rehearsal:
                 line = self._line(gas.supplier, mpan=None, mprn=home.mprn)
                 lines.setdefault(gas.supplier, []).append(line)
         for supplier, given in lines.items():
+            if only not in (None, supplier):
+                continue
             content = MigrationAuthorisationFile(
                 group_id=GROUP,
                 supplier=supplier,
@@ -185,6 +196,25 @@ class Rehearsal:
                 found.append(plan)
         return found
 
+    def entry(self, books: HomeBooks) -> Installation:
+        """A home as the SMSO would file it, before there is a file."""
+        home, registration, gas = books.smso, books.electricity, books.gas
+        electricity = Supply(
+            mpxn=home.mpan,
+            supplier=registration.supplier,
+            status=registration.status,
+            certificate=None,
+            network=None,
+        )
+        return Installation(
+            hub=books.hub,
+            devices=home.devices,
+            electricity=electricity,
+            gas=None if gas is None else replace(electricity, mpxn=home.mprn or "", supplier=gas.supplier),
+            commissioned_by=CommissionedBy.COMMISSIONING_PARTY,
+            is_priority=False,
+        )
+
     async def validate(self, plans: Sequence[Plan]) -> tuple[HandOver, list[Eui64]] | None:
         """RP checks, MCF, MVF. None where no home is left."""
         rig, before = self.rig, len(self.rig.rp.rejections)
@@ -221,12 +251,12 @@ class Rehearsal:
             rig.dco_desk.take(FileKind.MEF, mef, now_utc_us=rig.civil.utc_us())
             begun = rig.s1sp.take_mef(mef)
         except FileRefusedError:
-            self._take_back()
+            self.take_back()
             raise
         self.say("RP", f"MEF to the S1SP and the DCO: {len(begun)} homes")
         return begun
 
-    def _take_back(self) -> None:
+    def take_back(self) -> None:
         """A refused MEF: homes that nobody has begun are the supplier's again."""
         for hub in self.plans:
             home = self.rig.s1sp.home(hub)

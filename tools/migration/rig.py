@@ -45,7 +45,7 @@ from smets1.headend.users import ServiceUser
 from smets1.headend.utrn_desk import UtrnDesk
 from smets1.headend.vault import VAULT_KEY_OCTETS, VaultNvm
 from smets1.tools.home import Home, open_home
-from smets1.tools.home_config import HomeConfig
+from smets1.tools.home_config import DeviceConfig, HomeConfig, Role
 from smets1.tools.migration import parties
 from smets1.tools.migration.parties import CP, GAS_SUPPLIER, MCC, NETWORK, RP, S1SP, SUPPLIER, Pki
 from smets1.tools.trial_keys import prepayment_key, sua_key
@@ -193,6 +193,7 @@ class Rig:
         self.supplier_cp = self._commissioner(SUPPLIER, is_supplier=True)
 
     def _make_s1sp(self) -> S1spDesk:
+        self.prober = Prober(self.router, self.civil, next_id=self._next_id, lifetime_us=_PROBE_US)
         desk = S1spDesk(
             head_end=self.head_end,
             dco=self.dco_desk,
@@ -201,7 +202,7 @@ class Rig:
             receiver=self.receiver("s1sp"),
             nvm=self.nvm("s1sp desk"),
             civil=self.civil,
-            prober=Prober(self.router, self.civil, next_id=self._next_id, lifetime_us=_PROBE_US),
+            prober=self.prober,
             registry=self.registry,
             products=self.products,
             separation=self.separation,
@@ -211,6 +212,21 @@ class Rig:
         )
         self.smso.s1sp = desk
         return desk
+
+    @property
+    def s1sp_store(self) -> NvmStore:
+        """What a thief of the S1SP's disk would have."""
+        return self._store_nvm
+
+    @property
+    def dco_store(self) -> NvmStore:
+        """What a thief of the DCO's disk would have."""
+        return self._dco_nvm
+
+    def reopen_separation(self) -> None:
+        """As after a restart: from what was committed."""
+        self.separation = Separation(self.nvm("separation"), self.products, GROUP)
+        self.smso.separation = self.separation
 
     def restart_s1sp(self) -> None:
         """The migration desk anew, from what it has committed; the one before was closed."""
@@ -269,10 +285,15 @@ class Rig:
         gas: SupplyStatus | None = SupplyStatus.ACTIVE,
         gas_supplier: Eui64 = SUPPLIER,
         is_eligible: bool = True,
-        extra: tuple[DeviceEntry, ...] = (),
+        model_suffix: str = "",
+        approved_ago_us: int = 0,
     ) -> HomeBooks:
-        """A home on the books of the SMSO, the registration data and the EPCL; not switched on yet."""
-        devices = tuple(_entry(device) for device in config.devices) + extra
+        """A home on the books of the SMSO, the registration data and the EPCL; not switched on yet.
+
+        `model_suffix`: a mistake in the books, which name another model of ESME than there is.
+        `approved_ago_us`: how long its entry has been on the EPCL.
+        """
+        devices = tuple(_entry(device, model_suffix) for device in config.devices)
         hub = next(entry.device for entry in devices if entry.device_type is DeviceType.CHF)
         has_gas = gas is not None and any(e.device_type is DeviceType.GSME for e in devices)
         smso = SmsoHome(
@@ -294,9 +315,10 @@ class Rig:
         if smso.mprn is not None and books.gas is not None:
             self.registry.register(smso.mprn, books.gas)
         if is_eligible:
+            approved_utc_us = self.civil.utc_us() - approved_ago_us
             kept = frozenset(entry.combination for entry in devices)
             if not self.products.is_eligible(GROUP, kept):
-                entry = EpclEntry(group_id=GROUP, combination=kept, approved_utc_us=self.civil.utc_us())
+                entry = EpclEntry(group_id=GROUP, combination=kept, approved_utc_us=approved_utc_us)
                 self.products.add(entry)
         self.smso.add_home(
             smso,
@@ -388,12 +410,12 @@ def make_mpan(index: int) -> str:
     return f"{core}{total % 11 % 10}"
 
 
-def _entry(device: Any) -> DeviceEntry:
+def _entry(device: DeviceConfig, suffix: str) -> DeviceEntry:
     return DeviceEntry(
         device_type=DeviceType[device.role.name],
         device=device.eui64,
         manufacturer=device.manufacturer,
-        model=device.model,
+        model=device.model + suffix * (device.role is Role.ESME),
         firmware=device.firmware,
         joined_utc_us=None,
     )

@@ -7,9 +7,9 @@ it names. Try it: `smets1 scenario --list`, `smets1 scenario row-1-both-rotated`
 
 from __future__ import annotations
 
-from smets1.tools.scenarios import rows
+from smets1.tools.scenarios import checks, dco, files, homes, rows, utrn
 from smets1.tools.scenarios.base import CATALOGUE, Scenario, Verdict, play
 
 __all__ = ["CATALOGUE", "Scenario", "Verdict", "play"]
 
-_MODULES = (rows,)  # each enters its own into the catalogue
+_MODULES = (rows, checks, homes, files, dco, utrn)  # each enters its own into the catalogue

@@ -32,9 +32,21 @@ from smets1.tools.migration.parties import SUPPLIER
 from smets1.tools.migration.rehearsal import Rehearsal, StoryLine
 from smets1.tools.migration.rig import GROUP, HomeBooks, Rig, RigOptions
 
-__all__ = ["CATALOGUE", "DUAL", "SINGLE", "Expected", "Scenario", "Set", "Verdict", "play", "scenario"]
+__all__ = [
+    "CATALOGUE",
+    "DUAL",
+    "METERS",
+    "SINGLE",
+    "Expected",
+    "Scenario",
+    "Set",
+    "Verdict",
+    "play",
+    "scenario",
+]
 
 DUAL: Final = (Role.CHF, Role.GPF, Role.ESME, Role.GSME, Role.PPMID, Role.IHD)
+METERS: Final = (Role.CHF, Role.GPF, Role.ESME, Role.GSME)
 SINGLE: Final = (Role.CHF, Role.ESME, Role.PPMID, Role.IHD)
 _HOUR_US: Final = 3_600_000_000
 _QUICK: Final = S1spPolicy(attempt_us=_HOUR_US // 2, pause_us=_HOUR_US // 12, attempts=3)

@@ -137,7 +137,9 @@ async def row_5_esme_refuses(stage: Set) -> None:
     stage.expect(b"Stranded" in report and b"S1MIG-002" in report, "S1MIG-002 tells the supplier of it")
 
 
-@scenario("GSME unreachable at first, then it refuses: only then is the home rolled back", "table 2, rows 3, 2")
+@scenario(
+    "GSME unreachable at first, then it refuses: only then is the home rolled back", "table 2, rows 3, 2"
+)
 async def row_3_then_confirmed_not_rotated(stage: Set) -> None:
     home = await stage.start()
     stage.rig.smso.mistake_key(stage.real(home).gsme.eui64, bytes(16))
@@ -153,9 +155,7 @@ async def row_3_then_confirmed_not_rotated(stage: Set) -> None:
     stage.expect(stage.rig.smso.account(home.hub) is Account.DCC, "the account is still the DCC's")
     mend()
     await stage.week.until_ended([home])
-    stage.expect_home(
-        home, Expected(stage=Stage.ROLLED_BACK, row=Row.GSME_FAILED, account=Account.SUPPLIER)
-    )
+    stage.expect_home(home, Expected(stage=Stage.ROLLED_BACK, row=Row.GSME_FAILED, account=Account.SUPPLIER))
 
 
 @scenario("a single-fuel home has no GSME: the ESME alone is secured", "2.3 (rows 1 to 3 do not apply)")
@@ -166,7 +166,9 @@ async def single_fuel(stage: Set) -> None:
     stage.expect_top_up(home, Role.ESME, Channel.RNSP, "a payment provider within the UTRN Period")
 
 
-@scenario("a single-fuel home whose ESME refuses is stranded: no roll-back there", "2.3; table 2, row 5; 16.11")
+@scenario(
+    "a single-fuel home whose ESME refuses is stranded: no roll-back there", "2.3; table 2, row 5; 16.11"
+)
 async def single_fuel_esme_refuses(stage: Set) -> None:
     home = await stage.start(SINGLE)
     stage.rig.smso.mistake_key(stage.real(home).esme.eui64, bytes(16))
