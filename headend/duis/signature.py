@@ -9,23 +9,24 @@ Source: XML Signature Syntax and Processing 1.1, 4.5.4, 6.4.3; facts of DCC's si
 
 from __future__ import annotations
 
+import base64
+import hashlib
 from dataclasses import dataclass, field
 from typing import Final
+from xml.sax.saxutils import escape
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature as BadDigest
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
 from lxml import etree
 from signxml.algorithms import (
     CanonicalizationMethod,
     DigestAlgorithm,
-    SignatureConstructionMethod,
     SignatureMethod,
 )
 from signxml.exceptions import SignXMLException
-from signxml.signer import XMLSigner
 from signxml.verifier import SignatureConfiguration, XMLVerifier
 
 from smets1.errors import SecurityError
@@ -85,6 +86,26 @@ class CertificateStore:
         return [known for known in self._by_name.values() if known.eui64 == eui64]
 
 
+_SIGNED_INFO: Final = (
+    f'<ds:SignedInfo xmlns:ds="{DS}">'
+    '<ds:CanonicalizationMethod Algorithm="http://www.w3.org/2001/10/xml-exc-c14n#"></ds:CanonicalizationMethod>'
+    '<ds:SignatureMethod Algorithm="http://www.w3.org/2001/04/xmldsig-more#ecdsa-sha256"></ds:SignatureMethod>'
+    '<ds:Reference URI=""><ds:Transforms>'
+    '<ds:Transform Algorithm="http://www.w3.org/2000/09/xmldsig#enveloped-signature"></ds:Transform>'
+    '<ds:Transform Algorithm="http://www.w3.org/2001/10/xml-exc-c14n#"></ds:Transform></ds:Transforms>'
+    '<ds:DigestMethod Algorithm="http://www.w3.org/2001/04/xmlenc#sha256"></ds:DigestMethod>'
+    "<ds:DigestValue>{digest}</ds:DigestValue></ds:Reference></ds:SignedInfo>"
+)
+_SIGNATURE: Final = (
+    f'<ds:Signature xmlns:ds="{DS}">'
+    "{info}<ds:SignatureValue>{value}</ds:SignatureValue>{key_info}</ds:Signature>"
+)
+_KEY_INFO: Final = (
+    "<ds:KeyInfo><ds:X509Data><ds:X509IssuerSerial><ds:X509IssuerName>{issuer}</ds:X509IssuerName>"
+    "<ds:X509SerialNumber>{serial}</ds:X509SerialNumber></ds:X509IssuerSerial></ds:X509Data></ds:KeyInfo>"
+)
+
+
 class XmlSigner:
     """Signs with one credential, which must have its key."""
 
@@ -94,22 +115,22 @@ class XmlSigner:
         self._name = issuer_serial(credential.certificate)
 
     def sign(self, root: etree._Element) -> etree._Element:
-        """The same document with `ds:Signature` as last child of its root."""
-        signer = XMLSigner(
-            method=SignatureConstructionMethod.enveloped,
-            signature_algorithm=SignatureMethod.ECDSA_SHA256,
-            digest_algorithm=DigestAlgorithm.SHA256,
-            c14n_algorithm=CanonicalizationMethod.EXCLUSIVE_XML_CANONICALIZATION_1_0,
-        )
-        return signer.sign(root, key=self._key, key_info=self._key_info())
+        """The same document with `ds:Signature` as last child of its root.
 
-    def _key_info(self) -> etree._Element:
-        info = etree.Element(f"{{{DS}}}KeyInfo", nsmap={"ds": DS})
-        data = etree.SubElement(info, f"{{{DS}}}X509Data")
-        pair = etree.SubElement(data, f"{{{DS}}}X509IssuerSerial")
-        etree.SubElement(pair, f"{{{DS}}}X509IssuerName").text = self._name.issuer
-        etree.SubElement(pair, f"{{{DS}}}X509SerialNumber").text = str(self._name.serial)
-        return info
+        Every part of SignedInfo but the digest is always the same, so it is written down in canonical form;
+        a general library builds it anew each time, which costs more than the signature does. The same
+        document gives the same signature (RFC 6979).
+        """
+        octets = etree.tostring(root, method="c14n", exclusive=True, with_comments=False)
+        info = _SIGNED_INFO.format(digest=_base64(hashlib.sha256(octets).digest()))
+        scheme = ec.ECDSA(hashes.SHA256(), deterministic_signing=True)
+        r, s = decode_dss_signature(self._key.sign(info.encode(), scheme))
+        value = _base64(r.to_bytes(32, "big") + s.to_bytes(32, "big"))
+        root.append(etree.fromstring(_SIGNATURE.format(info=info, value=value, key_info=self._key_info())))
+        return root
+
+    def _key_info(self) -> str:
+        return _KEY_INFO.format(issuer=escape(self._name.issuer), serial=self._name.serial)
 
 
 class Verifier:
@@ -179,3 +200,7 @@ class Verifier:
         if credential is None:
             raise SecurityError("bad signature: its certificate is not known here")
         return credential
+
+
+def _base64(octets: bytes) -> str:
+    return base64.b64encode(octets).decode()
