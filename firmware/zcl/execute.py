@@ -23,7 +23,7 @@ from smets1.firmware.zcl.reporting import ReportingEngine
 from smets1.firmware.zcl.security import Verdict, judge
 from smets1.firmware.zcl.server import ClusterInstance, CommandContext, Later, Reply, Via
 from smets1.firmware.zcl.status import FrameType, GeneralCommand, Side, Status, to_status
-from smets1.firmware.zcl.types import Kind
+from smets1.firmware.zcl.types import Kind, Value
 
 __all__ = ["Counters", "Guard", "ZclCore", "find_cluster"]
 
@@ -275,13 +275,11 @@ class ZclCore:
     def _write_undivided(
         self, instance: ClusterInstance, payload: bytes, context: CommandContext
     ) -> _General:
-        """All or none; a hook that refuses after others have taken their values cannot be undone there."""
+        """All or none: where a hook refuses, those before it get their former values back, last first."""
         records = general.WriteAttributesUndivided.decode(payload).records
         outcomes = [(record, self._may_write(instance, record, context)) for record in records]
         if all(status is Status.SUCCESS for _, status in outcomes):
-            outcomes = [
-                (record, instance.write(record.attribute_id, record.value, context)) for record in records
-            ]
+            outcomes = _write_all(instance, records, context)
         return general.WriteAttributesResponse(
             tuple(
                 general.StatusRecord(status, record.attribute_id)
@@ -392,6 +390,29 @@ def _access(attribute: Attribute) -> int:
     if attribute.is_writable:
         access |= _WRITABLE
     return access if attribute.type.kind is Kind.COMPOSITE else access | _REPORTABLE
+
+
+def _write_all(
+    instance: ClusterInstance, records: tuple[general.TypedValue, ...], context: CommandContext
+) -> list[tuple[general.TypedValue, Status]]:
+    """Write one after the other up to the first that is refused; then undo.
+
+    A hook that judges values takes its former one back. One that judges the moment may refuse even that:
+    the answer then names that attribute too, with FAILURE, so that nobody takes it for unchanged.
+    """
+    done: list[tuple[general.TypedValue, Value]] = []
+    for record in records:
+        found = instance.read(record.attribute_id)
+        status = instance.write(record.attribute_id, record.value, context)
+        if status is not Status.SUCCESS:
+            stuck = [
+                (undone, Status.FAILURE)
+                for undone, former in reversed(done)
+                if instance.write(undone.attribute_id, former, context) is not Status.SUCCESS
+            ]
+            return [(record, status), *stuck]
+        done.append((record, None if found is None else found[1]))
+    return [(record, Status.SUCCESS) for record in records]
 
 
 def _encode_answer(header: ZclHeader, answer: _Answer) -> bytes | None:

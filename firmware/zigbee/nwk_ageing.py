@@ -43,7 +43,7 @@ def timeout_us(timeout: int) -> int:
 
 
 class NwkAgeing(NwkParent):
-    __slots__ = ("_keep_alive_timer", "_timeout_asks", "end_device_timeout")
+    __slots__ = ("_keep_alive_timer", "_shown_us", "_timeout_asks", "end_device_timeout")
 
     def __init__(
         self, mac: MacLayer, keys: KeyMaterial, rng: random.Random, timers: TimerQueue, role: NodeRole
@@ -51,6 +51,7 @@ class NwkAgeing(NwkParent):
         super().__init__(mac, keys, rng, timers, role)
         self.end_device_timeout = DEFAULT_TIMEOUT
         self._keep_alive_timer: Deadline | None = None
+        self._shown_us = 0  # child: when its parent last acknowledged a poll
         self._timeout_asks = 0
 
     # --- the parent's side ------------------------------------------------------------------------------
@@ -182,16 +183,25 @@ class NwkAgeing(NwkParent):
             return
         self.stop_keep_alive()
         if command.status == 0 and command.parent_information & KEEP_ALIVE_BY_POLL:
-            self._rest(now_us)
+            self._shown_us = now_us
+            self._rest()
 
-    def _rest(self, now_us: int) -> None:
-        when_us = now_us + timeout_us(self.end_device_timeout) // 3
+    def _rest(self) -> None:
+        when_us = self._shown_us + timeout_us(self.end_device_timeout) // 3
         self._keep_alive_timer = self._timers.at(when_us, self._keep_alive)
 
+    def note_shown(self, now_us: int) -> None:
+        """The parent has acknowledged a poll: it knows that we are there."""
+        self._shown_us = now_us
+
     def _keep_alive(self, now_us: int) -> None:
-        if self.parent is not None:
+        """A poll of its own only where nothing else was asked in the time: a battery pays for each waking."""
+        if self.parent is None:
+            return
+        if self._shown_us + timeout_us(self.end_device_timeout) // 3 <= now_us:
             self.mac.poll(self.parent)
-            self._rest(now_us)
+            self._shown_us = now_us
+        self._rest()
 
     # --- who takes what -------------------------------------------------------------------------------
 

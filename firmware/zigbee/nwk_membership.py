@@ -168,6 +168,7 @@ class NwkLayer(NwkConflict):
             self.on_parent_failure(now_us)
         elif polled.status is not MacStatus.CHANNEL_ACCESS_FAILURE:
             self.parent_failures = 0
+            self.note_shown(now_us)
         self.events.append(polled)
 
     def on_parent_failure(self, now_us: int) -> None:

@@ -130,6 +130,34 @@ def test_undivided_writes_all_or_nothing(core: ZclCore) -> None:
     assert (time.get("time"), time.get("time_status")) == (5, 2)
 
 
+@pytest.mark.parametrize("is_moody", [False, True])
+def test_an_undivided_write_that_is_refused_late_is_undone(core: ZclCore, is_moody: bool) -> None:
+    """The hook of the third refuses when the first two have their values."""
+    time = core.server(1, "time")
+    kept = {"zone": 3600}
+
+    def take(value: object, context: CommandContext) -> None:
+        if is_moody and value == 3600:
+            raise RefusedError(Status.ACTION_DENIED, "not back")
+        assert isinstance(value, int)
+        kept["zone"] = value
+
+    def refuse(value: object, context: CommandContext) -> None:
+        raise RefusedError(Status.NOT_AUTHORIZED, "never")
+
+    time.bind("time_zone", lambda: kept["zone"], take)
+    time.set("dst_shift", 0)
+    time.on_write("dst_shift", refuse)
+    values = (g.TypedValue(0, 0xE2, 5), g.TypedValue(2, 0x2B, 7200), g.TypedValue(5, 0x2B, 60))
+    answer = ask(core, TIME, g.WriteAttributesUndivided(values))
+    refused = [g.StatusRecord(Status.NOT_AUTHORIZED, 5)]
+    if is_moody:
+        refused.append(g.StatusRecord(Status.FAILURE, 2))
+    assert answer == g.WriteAttributesResponse(tuple(refused))
+    assert (time.get("time"), time.get("dst_shift")) == (100, 0)
+    assert kept == {"zone": 7200 if is_moody else 3600}
+
+
 def test_write_without_response(core: ZclCore) -> None:
     frame = general_frame(
         g.WriteAttributesNoResponse((g.TypedValue(0, 0xE2, 5),)), disable_default_response=False

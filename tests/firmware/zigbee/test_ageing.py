@@ -59,6 +59,31 @@ def test_a_child_keeps_itself_alive_and_a_silent_one_is_struck_off(role: NodeRol
     play(main())
 
 
+def test_a_child_that_polls_often_enough_wakes_for_nothing_else() -> None:
+    async def main() -> None:
+        han = Han()
+        hub = await han.hub(link_status_period_us=0)
+        gsme = await han.joined(hub, GSME, SLEEPY)  # 256 minutes, a third of which is 85
+        gsme.set_poll_interval(30 * MINUTES * 1_000_000)
+        await asyncio.sleep(10)
+        polls: list[int] = []
+
+        def count(time_us: int, psdu: bytes, sender: int, _fate: object) -> None:
+            if sender == GSME and psdu[0] & 7 == 3 and psdu[-1] == 0x04:
+                polls.append(time_us)
+
+        han.air.tap(count)
+        await asyncio.sleep(600 * MINUTES)
+        assert len(polls) == 20
+        gsme.set_poll_interval(None)  # asks for nothing by itself: then once in each third
+        polls.clear()
+        await asyncio.sleep(256 * MINUTES)
+        assert len(polls) == 3
+        assert hub.stack.nwk.find_child(GSME) is not None
+
+    play(main())
+
+
 def test_a_struck_off_child_that_polls_is_told_to_rejoin() -> None:
     async def main() -> None:
         han = Han()
