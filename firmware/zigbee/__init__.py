@@ -16,7 +16,7 @@ who sits above. Time comes in as `now_us`; each layer leaves its deadlines in on
 
 Source: Zigbee 05-3474-21 with the feature set ZigBee PRO; IEEE 802.15.4-2006; Smart Energy 1.x security.
 
-Left out: MAC security, beacon-enabled PANs and GTS; inter-PAN; tree addressing and tree routing (stack profile 2,
+Left out: MAC security, beacon-enabled PANs and GTS; inter-PAN; tree addressing and routing (stack profile 2,
 that of Smart Energy, gives random addresses and routes by mesh only; stack profile 1 has both); high-security
 mode (SKKE); the multicast mode of NWK (groups travel as broadcasts, as SE allows).
 A data poll proves nothing, yet keeps a child alive, as the specification has it.
