@@ -6,19 +6,28 @@ unasked, travel over the ribbon (`firmware.wire`) and not over the air.
 
 from __future__ import annotations
 
+import asyncio
+from typing import Final
+
 from smets1.devices.authorisation import KeyConfirmation
 from smets1.devices.meter import ElectricityMeterCore
 from smets1.devices.meter_device import MeterDevice
 from smets1.devices.tokens import TopUpDesk
-from smets1.firmware.device import ENDPOINT, Board, Factory
+from smets1.errors import NoAnswerError
+from smets1.firmware.alert_data import LAST_GASP
+from smets1.firmware.device import ENDPOINT, TROUBLE, Board, Factory
 from smets1.firmware.tunnel_service import TunnelClient
 from smets1.firmware.wire import WireEnd
+from smets1.firmware.zcl.clusters.events import EVENTS
 from smets1.firmware.zcl.clusters.smets1 import AUTHORISATION
+from smets1.firmware.zcl.fields import Values
 from smets1.firmware.zcl.frame import command_frame
 from smets1.firmware.zcl.server import CommandContext, Via
 from smets1.firmware.zcl.status import Side
 
 __all__ = ["Esme"]
+
+_ALERT_PAUSE_S: Final = 60.0
 
 
 class Esme(MeterDevice):
@@ -59,6 +68,34 @@ class Esme(MeterDevice):
             sequence=confirmation.generation & 0xFF,
         )
         await self._ribbon.exchange(ENDPOINT, AUTHORISATION.cluster_id, frame)
+
+    def start(self) -> None:
+        super().start()
+        self.spawn(self.persevere(self._tell_alerts))
+
+    async def _tell_alerts(self) -> None:
+        """Over the ribbon, which needs no network; while the hub is away they are kept."""
+        while True:
+            await self._alerts_wanted.wait()
+            self._alerts_wanted.clear()
+            try:
+                await self.send_alerts()
+            except TROUBLE as error:
+                self.log.info("alerts are kept: %s", error)
+                await asyncio.sleep(_ALERT_PAUSE_S)
+                self._alerts_wanted.set()
+
+    async def publish_alert(self, fields: Values) -> None:
+        frame = command_frame(EVENTS, "publish_event", fields, sender=Side.SERVER)
+        if await self._ribbon.exchange(ENDPOINT, EVENTS.cluster_id, frame) is None:
+            raise NoAnswerError("the hub does not take the alert")
+
+    def last_gasp(self) -> None:
+        """The hub on the meter lives some moments longer, and can still tell."""
+        fields = self.alerts.own_event(LAST_GASP, utc_us=self.civil.utc_us())
+        self._ribbon.tell(
+            ENDPOINT, EVENTS.cluster_id, command_frame(EVENTS, "publish_event", fields, sender=Side.SERVER)
+        )
 
     async def close(self) -> None:
         self._ribbon.handler = None

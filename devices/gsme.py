@@ -82,6 +82,7 @@ class Gsme(MeterDevice):
         wake_us: int = WAKE_US,
         engineering_pin: str = "",
     ) -> None:
+        self._report_due = asyncio.Event()
         super().__init__(
             factory, board, meter=meter, desk=desk, sua_key=sua_key, engineering_pin=engineering_pin
         )
@@ -94,7 +95,6 @@ class Gsme(MeterDevice):
         self.mirror_endpoint: int | None = stored[0] if stored else None
         self.clusters.metering.handle("mirror_report_attribute_response", self._on_mirror_response)
         self.clusters.metering.handle("mirror_removed", self._on_mirror_removed)
-        self._report_due = asyncio.Event()
         self._told = self._what_matters()  # as of the last report to the mirror
 
     async def _get_keyed(self) -> bool:
@@ -135,6 +135,7 @@ class Gsme(MeterDevice):
             before = self._command_count  # a waiting command may overtake the answer to the report
             await self._report()
             await self._send_pushes()
+            await self._tell_alerts()
             if self._flags:
                 await self._listen(until_us)
             # What a command has changed is in the mirror before the meter sleeps; the hub may have more.
@@ -147,6 +148,22 @@ class Gsme(MeterDevice):
         while before != self._command_count and self.scheduler.now_us() < until_us:
             before = self._command_count
             await asyncio.sleep(_IDLE_S)
+
+    async def _tell_alerts(self) -> None:
+        try:
+            await self.send_alerts()
+        except TROUBLE as error:  # with the next waking, then
+            self.log.info("alerts are kept: %s", error)
+
+    def on_alerts(self) -> None:
+        """An alert wakes the meter: it does not wait for the half hour."""
+        self._report_due.set()
+
+    async def publish_alert(self, fields: Values) -> None:
+        endpoint = self.mirror_endpoint
+        if endpoint is None:
+            raise NoAnswerError("no mirror takes the alert")
+        await self.app.request(COORDINATOR, endpoint, "events", "publish_event", sender=Side.SERVER, **fields)
 
     async def _request_mirror(self) -> None:
         answer = await self.app.request(COORDINATOR, ENDPOINT, METERING, "request_mirror", sender=Side.SERVER)

@@ -10,13 +10,13 @@ A Critical Instruction that comes bare from the hub is refused with NOT_AUTHORIZ
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
 from dataclasses import replace
 from typing import Final, cast
 
 from smets1.devices.account import Account
+from smets1.devices.alert_queue import AlertQueue
 from smets1.devices.authorisation import CRITICAL, AuthorisationCore, KeyConfirmation
-from smets1.devices.event_log import AlertCode, LogEntry
+from smets1.devices.event_log import AlertCode
 from smets1.devices.meter import MeterCore
 from smets1.devices.meter_clusters import MeterClusters
 from smets1.devices.meter_face import MeterFace
@@ -114,7 +114,10 @@ class MeterDevice(Device):
         self._timer: Timer | None = None
         self._is_closing = False
         self._push_wanted = asyncio.Event()
+        self.alerts = AlertQueue(self.nvm)
+        self._alerts_wanted = asyncio.Event()
         self._add_authorisation()
+        self.app.core.obtain_server(ENDPOINT, "events")
 
     @property
     def account(self) -> Account:
@@ -159,13 +162,20 @@ class MeterDevice(Device):
     # --- life -------------------------------------------------------------------------------------
 
     def start(self) -> None:
-        self.meter.advance(self.civil.utc_us())
-        self.save()
-        self._arm()
+        """Power up. After `lose_power` the time without power is an outage: nothing flowed in it."""
+        now_us = self.civil.utc_us()
+        if self.meter.is_without_power:
+            self.meter.outage(now_us)
+        else:
+            self.meter.advance(now_us)
+        self._on_change()
+        self.nvm.commit()
         if self.authorisation.is_push_due:
             self._push_wanted.set()
         super().start()
         self.spawn(self.persevere(self._push_status))
+        if self.alerts:
+            self._alerts_wanted.set()
 
     async def close(self) -> None:
         self.meter.advance(self.civil.utc_us())
@@ -176,6 +186,20 @@ class MeterDevice(Device):
     def power_off(self) -> None:
         self._stop_timer()
         super().power_off()
+
+    def lose_power(self) -> None:
+        """The mains, or the battery, are gone: what the last charge is good for is done, then silence.
+
+        `power_off` is the program's end; this is the house's, and ends with an outage at the next start.
+        """
+        self.meter.power_off(utc_us=self.civil.utc_us())
+        self._on_change()
+        self.last_gasp()
+        self.nvm.commit()
+        self.power_off()
+
+    def last_gasp(self) -> None:
+        """What can be said without waiting for an answer. Default: nothing."""
 
     def _stop_timer(self) -> None:
         self._is_closing = True
@@ -199,11 +223,13 @@ class MeterDevice(Device):
             return
         if self._timer is not None:
             self._timer.cancel()
-        due_us = self.civil.scheduler_us(self.meter.next_timer_us())
+        wanted = [self.meter.next_timer_us(), self.alerts.next_timer_us()]
+        due_us = self.civil.scheduler_us(min(each for each in wanted if each is not None))
         self._timer = self.scheduler.call_at_us(due_us, self._on_timer)
 
     def _on_timer(self) -> None:
         self.meter.advance(self.civil.utc_us())
+        self.alerts.on_timer(utc_us=self.civil.utc_us())
         self.clusters.metering.touch("supply_status")
         self.clusters.prepayment.touch("credit_status")
         self.settings.touch()
@@ -224,14 +250,33 @@ class MeterDevice(Device):
             self.spawn(self.upkeep.synchronise())
 
     def _take_events(self) -> None:
+        """What the meter has just logged: alerts go to the hub, and are kept until it has them."""
         events = self.meter.take_events()
-        if events:
-            self.on_events(events)
-
-    def on_events(self, events: Iterable[LogEntry]) -> None:
-        """What the meter has just logged; shells that can reach the hub pass alerts on."""
         for event in events:
             self.log.info("event %04X %s", event.code, event.detail)
+        before = len(self.alerts)
+        if events and self.parameters.book.value("alerts_enabled"):
+            self.alerts.offer(events, utc_us=self.civil.utc_us())
+        if self.alerts:
+            self._alerts_wanted.set()
+        if len(self.alerts) > before:
+            self.on_alerts()
+
+    def on_alerts(self) -> None:
+        """New alerts wait for the hub."""
+
+    async def publish_alert(self, fields: Values) -> None:
+        """Hand one PublishEvent to the hub and wait until it has it. Raises NoAnswerError, RefusedError."""
+        raise NotImplementedError
+
+    async def send_alerts(self) -> None:
+        """All that wait, in order. Raises NoAnswerError, RefusedError."""
+        while (first := self.alerts.first()) is not None:
+            number, fields = first
+            self.nvm.commit()  # the number is used up before anybody hears of it
+            await self.publish_alert(fields)
+            self.alerts.acknowledge(number)
+            self.nvm.commit()
 
     # --- Critical Instructions ----------------------------------------------------------------------
 

@@ -198,6 +198,11 @@ class MeterLife:
         self.advance(utc_us)
         self._has_power, self._off_since_us = False, self.now_us
 
+    @property
+    def is_without_power(self) -> bool:
+        """Between `power_off` and `outage`, over restarts too."""
+        return self._off_since_us is not None
+
     def _on_power_back(self, since_us: int) -> None:
         """Log it; what it is called differs between the fuels."""
 

@@ -69,6 +69,15 @@ class WireEnd:
         except TimeoutError:
             raise NoAnswerError("the meter on the ribbon", 1, ANSWER_TIMEOUT_US) from None
 
+    def tell(self, endpoint: int, cluster_id: int, frame: bytes) -> None:
+        """Hand over one frame and wait for nothing: the last word of who is losing power."""
+        scheduler = self._wire.scheduler
+        self._wire.tap(self, endpoint, cluster_id, frame)
+        nobody: asyncio.Future[bytes | None] = asyncio.get_running_loop().create_future()
+        scheduler.call_at_us(
+            scheduler.now_us() + LATENCY_US, self.peer._deliver, nobody, endpoint, cluster_id, frame
+        )
+
     def _deliver(
         self, answer: asyncio.Future[bytes | None], endpoint: int, cluster_id: int, frame: bytes
     ) -> None:

@@ -13,12 +13,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from smets1.errors import DecodeError
 from smets1.eui64 import Eui64, format_eui64
-from smets1.firmware.civil import from_zigbee_s
+from smets1.firmware.alert_data import LAST_GASP, AlertData
+from smets1.firmware.civil import format_utc, from_zigbee_s
 from smets1.firmware.wan.messages import WanEvent
 from smets1.firmware.zcl.clusters.events import EVENTS
 from smets1.headend.certificates import certificate_hash
@@ -189,7 +191,7 @@ class AlertDesk:
             self._tell(user, DccAlertCode.SCHEDULE_REMOVED, content, now_utc_us)
 
     def quarantined(self, request_id: RequestId, *, now_utc_us: int) -> None:
-        """AD1: anomaly detection has held a request back."""
+        """N46: anomaly detection has held a request back."""
         user = self._users.find(request_id.originator)
         event = self._store.next_count("quarantined")
         breach = [node("RequestID", str(request_id)), node("QuarantineEventRef", event)]
@@ -276,8 +278,36 @@ class AlertDesk:
             if self._store.note_event(f"{hub:016x}/{event.event_id}"[:64]):
                 seconds = values["event_time"]
                 utc_us = event.utc_us if seconds is None else from_zigbee_s(seconds)
-                self._device_alert(device, values["event_id"], utc_us, now_utc_us)
+                self._tell_of(device, values, utc_us, now_utc_us)
         self._store.flush()
+
+    def _tell_of(self, device: InventoryDevice, values: dict[str, Any], utc_us: int, now_utc_us: int) -> None:
+        """A device numbers its alerts: one that it sent twice, not having heard the hub, is told once."""
+        code, data = values["event_id"], None
+        with suppress(DecodeError):  # another maker's device, or the hub itself
+            data = AlertData.decode(bytes(values["event_data"]))
+        if data is not None and not self._store.note_event(f"{device.eui64:016x}/alert/{data.number}"):
+            return
+        if code == LAST_GASP:
+            self._power_outage(device, utc_us, now_utc_us)
+        else:
+            self._device_alert(device, code, utc_us, now_utc_us, count=data.throttled_count if data else 0)
+
+    def _power_outage(self, device: InventoryDevice, utc_us: int, now_utc_us: int) -> None:
+        """AD1, to supplier and network operator; of a meter without MPAN the schema cannot tell."""
+        if device.mpxn is None:
+            _log.info("%s lost power, but is of no known MPxN: nobody to alert", format_eui64(device.eui64))
+            return
+        rows = [
+            node("CommsHubDeviceID", format_eui64(device.hub)),
+            node("StartDateTime", format_utc(utc_us)),
+            node("MPxN", device.mpxn),
+        ]
+        content = node("PowerOutageEvent", rows)
+        assert content is not None
+        told = {user.eui64: user for user in (*self.suppliers(device), *self.networks(device))}
+        for user in told.values():
+            self._tell(user, DccAlertCode.POWER_OUTAGE, content, now_utc_us)
 
     def report(self, eui64: Eui64, code: int, *, now_utc_us: int) -> None:
         """An alert of a device of which the S1SP knows, since it did in its place what it is about."""
@@ -285,10 +315,16 @@ class AlertDesk:
         if device is not None:
             self._device_alert(device, code, now_utc_us, now_utc_us)
 
-    def _device_alert(self, device: InventoryDevice, code: int, utc_us: int, now_utc_us: int) -> None:
+    def _device_alert(
+        self, device: InventoryDevice, code: int, utc_us: int, now_utc_us: int, *, count: int = 0
+    ) -> None:
+        """`count`: how many like it the device itself has held back."""
         is_held, throttled = self._throttle(device.eui64, code, now_utc_us)
         if is_held:
             return
+        if count:
+            throttled = throttled or (self._store.next_count("throttled alerts"), 0)
+            throttled = throttled[0], throttled[1] + count
         users = self.suppliers(device)
         if code in _FOR_NETWORK_TOO:
             users += [user for user in self.networks(device) if user not in users]

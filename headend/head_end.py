@@ -366,7 +366,7 @@ class HeadEnd:
         )
 
     async def _quarantine(self, checked: CheckedRequest, now_utc_us: int) -> bytes:
-        """Nothing is carried out; the user hears AD1 besides the refusal."""
+        """Nothing is carried out; the user hears N46 besides the refusal."""
         self.alerts.quarantined(checked.request.request_id, now_utc_us=now_utc_us)
         await self.store.committed()
         self.alerts.announce()

@@ -54,6 +54,7 @@ _EXPIRY_EVERY_S: Final = 60
 _NEVER: Final = 0xFFFFFFFF
 _VERIFIED: Final = 0x8F72  # alert codes; facts/devices.md
 _NOT_VERIFIED: Final = 0x8F1C
+_NOT_RETRIEVED: Final = 0x819D
 _LOG_PAGE: Final = 5  # entries that fit an APS frame
 
 
@@ -289,12 +290,16 @@ class Chf(Device):
 
     def _on_image_end(self, eui64: Eui64, is_good: bool) -> None:
         """A device has a whole image: its alert, which the hub tells of, since all of them end here."""
+        self._publish_event(eui64, _VERIFIED if is_good else _NOT_VERIFIED)
+
+    def _publish_event(self, eui64: Eui64, code: int) -> None:
+        """An event that the hub tells of by itself."""
         frame = command_frame(
             EVENTS,
             "publish_event",
             {
                 "log_id": EventLogId.GENERAL_EVENT_LOG,
-                "event_id": _VERIFIED if is_good else _NOT_VERIFIED,
+                "event_id": code,
                 "event_time": self.civil.zigbee_utc_s(),
                 "event_control": 0,
                 "event_data": b"",
@@ -350,6 +355,7 @@ class Chf(Device):
             client.handle_reports(partial(self._on_gas_report, cluster))
             if cluster == "metering":
                 client.handle("configure_mirror", lambda _fields, _context: Status.SUCCESS)
+        core.add_client(MIRROR_ENDPOINT, "events").handle("publish_event", self._on_gas_event)
         core.add_client(MIRROR_ENDPOINT, "price").handle("publish_price", self._on_gas_price)
         core.add_server(MIRROR_ENDPOINT, "price").handle("get_current_price", self._get_gas_price)
         factory = self.gpf_factory or self.factory
@@ -408,6 +414,8 @@ class Chf(Device):
         for item in self.gas.expire(utc_us=self.civil.utc_us()):
             self.log.warning("gas meter: command on 0x%04X not retrieved", item.cluster_id)
             item.settle(None)
+            if self.gpf_factory is not None:
+                self._publish_event(self.gpf_factory.eui64, _NOT_RETRIEVED)
 
     def _pass_to_gas_meter(
         self, cluster: str, command: str, fields: Values, context: CommandContext
@@ -557,7 +565,8 @@ class Chf(Device):
             header, _ = ZclHeader.decode(frame)
         except DecodeError:
             return None
-        self._report_event(self.esme, endpoint, cluster_id, frame)
+        if not self._report_event(self.esme, endpoint, cluster_id, frame):
+            return None
         accepted = DefaultResponse(header.command_id, Status.SUCCESS)
         return general_frame(
             accepted,
@@ -575,10 +584,23 @@ class Chf(Device):
         self._report_event(context.source_eui64, ENDPOINT, AUTHORISATION.cluster_id, frame)
         return Status.SUCCESS
 
-    def _report_event(self, source: Eui64, endpoint: int, cluster_id: int, frame: bytes) -> None:
-        if self.wan is not None:
-            self.wan.report(source, endpoint, cluster_id, frame)
-            self.nvm.commit()
+    def _on_gas_event(self, fields: Values, context: CommandContext) -> Answer:
+        """An alert of the gas meter, by way of the gas proxy."""
+        if self.gsme is None or context.source_eui64 != self.gsme:
+            return Status.NOT_AUTHORIZED
+        frame = command_frame(
+            EVENTS, "publish_event", dict(fields), sender=Side.SERVER, sequence=context.sequence
+        )
+        is_taken = self._report_event(self.gsme, MIRROR_ENDPOINT, EVENTS.cluster_id, frame)
+        return Status.SUCCESS if is_taken else Status.FAILURE
+
+    def _report_event(self, source: Eui64, endpoint: int, cluster_id: int, frame: bytes) -> bool:
+        """True: durable here, and on its way to the head end."""
+        if self.wan is None:
+            return False
+        self.wan.report(source, endpoint, cluster_id, frame)
+        self.nvm.commit()
+        return True
 
 
 def _is_readable(request: WanRequest) -> bool:

@@ -14,7 +14,7 @@ from smets1.eui64 import format_eui64
 from smets1.firmware.zcl.clusters.prepayment import ResultType
 from smets1.hardware.ieee802154 import FrameType
 from smets1.headend.rotation import RotationResult
-from smets1.tools.duis_ask import ask
+from smets1.tools.duis_ask import answers, ask
 from smets1.tools.home import Home
 
 TOML = "[han]\nreport_interval_s = 600\n[prepayment]\nbalance_pounds = 20\n"
@@ -159,7 +159,7 @@ async def test_killed_in_the_middle_of_a_top_up(smets1_home: Any, tmp_path: Path
 
     again = await smets1_home(nvm_dir=tmp_path)
     await again.clock.advance(minutes=5)
-    responses = again.headend.responses()
+    responses = answers(again)
     if after_ms > 0:
         assert again.esme.account.balance_mp == 1_000_000
         assert len(responses) == 1

@@ -15,10 +15,11 @@ from smets1.eui64 import Eui64
 from smets1.headend.catalogue import find_variant
 from smets1.headend.duis.codes import ServicePath
 from smets1.headend.duis.request import XmlNode, parse_document, read_node
+from smets1.headend.store import StoredResponse
 from smets1.tools.commands.srv import ready_request
 from smets1.tools.home import Home
 
-__all__ = ["DuisAnswer", "ask"]
+__all__ = ["DuisAnswer", "answers", "ask"]
 
 _WAIT_S: Final = 3700.0  # a gas answer comes with the meter's next waking
 
@@ -64,6 +65,11 @@ async def ask(
     path = ServicePath.NON_DEVICE if variant.non_device else ServicePath.SEND_COMMAND
     octets = await home.headend.submit(xml.encode(), path, wait_s=wait_s)
     return DuisAnswer(octets, read_node(parse_document(octets)))
+
+
+def answers(home: Home) -> list[StoredResponse]:
+    """The final responses that the head end has given, without the alerts, oldest first."""
+    return [each for each in home.headend.responses() if each.key is not None]
 
 
 def _below(node: XmlNode, name: str) -> XmlNode | None:

@@ -20,6 +20,7 @@ from smets1.devices.cad_device import Cad
 from smets1.devices.esme import Esme
 from smets1.devices.gsme import Gsme
 from smets1.devices.ihd import Ihd
+from smets1.devices.meter_device import MeterDevice
 from smets1.devices.ppmid import Ppmid
 from smets1.errors import InputError, LostError, MisuseError, NoAnswerError
 from smets1.eui64 import Eui64, format_eui64
@@ -195,6 +196,37 @@ class Home:
         if isinstance(device, Chf):
             await self._connect(device)
         device.start()
+
+    async def cut_power(self, eui64: Eui64) -> None:
+        """The mains of a device are gone, or its battery: a meter's last gasp, then silence.
+
+        A hub's links go with it. Raises InputError where no such device runs here.
+        """
+        device = self._running(eui64)
+        if isinstance(device, MeterDevice):
+            device.lose_power()
+        else:
+            device.power_off()
+        self.devices.remove(device)
+        if isinstance(device, Chf) and device.wan is not None:
+            await device.wan.close()
+
+    async def restore_power(self, eui64: Eui64) -> None:
+        """Start a device again, from what its memory holds. Raises InputError where it runs or is unknown."""
+        config = next((each for each in self.config.devices if each.eui64 == eui64), None)
+        if config is None or config.role is Role.GPF:
+            raise InputError(f"no device {format_eui64(eui64)} in this home")
+        if self.device(eui64) is not None:
+            raise InputError(f"{format_eui64(eui64)} has power")
+        if config == self.config.device(config.role):
+            delattr(self, config.role.value)
+        await self.add_device(config)
+
+    def _running(self, eui64: Eui64) -> Device:
+        device = self.device(eui64)
+        if device is None:
+            raise InputError(f"no device {format_eui64(eui64)} runs here")
+        return device
 
     def nvm_of(self, eui64: Eui64) -> DeviceNvm:
         """The memory of a device, whether it runs here or not."""

@@ -139,6 +139,7 @@ class DeviceConfig:
     firmware: str  # 8 hex digits, as 11.2 returns it
     install_code: bytes = field(repr=False)  # with its CRC: 8, 10, 14 or 18 octets
     runs_here: bool = True  # False: a real device, or one that another process runs; the hub admits it
+    mpxn: str = ""  # of a meter: its MPAN (13 digits) or MPRN (1 to 10); empty: of none
     clock_drift_ppm: int = 0  # how many parts in a million its crystal is too fast
     mqtt: WanConfig = WanConfig()  # of a CAD: the broker of the household
     engineering_pin: str = field(default="", repr=False)  # of a meter; empty: one made from the seed
@@ -275,6 +276,10 @@ def trial_install_code(eui64: Eui64) -> bytes:
     return format_install_code(digest[:16])
 
 
+# Metering points of the reference home: those that DCC's reference requests name.
+_POINTS: Final = {_REFERENCE: "1312345678111", _REFERENCE + 1: "1000999888"}
+
+
 def default_device(role: Role, eui64: Eui64 | None = None) -> DeviceConfig:
     index, model = _DEFAULTS[role]
     address = _REFERENCE + index if eui64 is None else eui64
@@ -285,4 +290,5 @@ def default_device(role: Role, eui64: Eui64 | None = None) -> DeviceConfig:
         model=model,
         firmware="00000001",
         install_code=trial_install_code(address),
+        mpxn=_POINTS.get(address, ""),
     )

@@ -9,6 +9,7 @@ The commented example that `smets1 init` writes is `home_template.toml`; a test 
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Iterable
 from dataclasses import replace
 from datetime import date, datetime
@@ -151,6 +152,7 @@ def _device(table: Table) -> DeviceConfig:
         firmware=_hex_text(table, "firmware", base.firmware, digits=8),
         install_code=_install_code(table, base.install_code),
         runs_here=table.boolean("runs_here", True),
+        mpxn=_metering_point(table, role, base.mpxn),
         clock_drift_ppm=table.integer("clock_drift_ppm", 0, low=-1000, high=1000),
         engineering_pin=_engineering_pin(table, role),
         mqtt=_household_broker(table, role),
@@ -158,6 +160,25 @@ def _device(table: Table) -> DeviceConfig:
     )
     table.done()
     return device
+
+
+def _metering_point(table: Table, role: Role, default: str) -> str:
+    """The MPAN of an electricity meter, the MPRN of a gas meter."""
+    form = {
+        Role.ESME: ("mpan", r"[0-9]{13}", "13 digits"),
+        Role.GSME: ("mprn", r"[0-9]{1,10}", "1 to 10 digits"),
+    }
+    number = default
+    for own, (key, pattern, words) in form.items():
+        if not table.has(key):
+            table.know(key)
+            continue
+        number = table.text(key)
+        if own is not role:
+            table.refuse(key, f"{key} is of a meter ({own.value}), and this is a {role.value}")
+        if number and not re.fullmatch(pattern, number):
+            table.refuse(key, f"{key} must be {words} in quotes, or empty")
+    return number
 
 
 def _household_broker(table: Table, role: Role) -> WanConfig:

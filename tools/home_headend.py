@@ -24,7 +24,7 @@ from smets1.headend.pki import TestPki
 from smets1.headend.store import Store
 from smets1.headend.users import DEFAULT_USERS, ServiceUser
 from smets1.headend.utrn_desk import UtrnDesk
-from smets1.tools.home_config import HomeConfig, Role, Signatures
+from smets1.tools.home_config import DeviceConfig, HomeConfig, Role, Signatures
 from smets1.tools.trial_keys import prepayment_key, sua_key
 
 __all__ = ["HomeHeadEnd"]
@@ -152,5 +152,12 @@ def _fill_inventory(config: HomeConfig, head_end: HeadEnd) -> None:
                     model=device.model,
                     firmware_version=device.firmware,
                     commissioned_utc_us=from_datetime(config.start),
+                    mpxn=_metering_point(config, device),
                 )
             )
+
+
+def _metering_point(config: HomeConfig, device: DeviceConfig) -> str | None:
+    """The GPF stands for the gas meter, so it has its MPRN."""
+    meter = config.device(Role.GSME) if device.role is Role.GPF else device
+    return None if meter is None else meter.mpxn or None

@@ -80,7 +80,8 @@ class DccAlertCode(StrEnum):
     STATUS_CHANGED = "N8"  # **assumption**: a device was decommissioned or deleted
     SCHEDULE_REMOVED = "N40"  # **assumption**: a DSP schedule ended with its device
     FIRMWARE_NOT_DELIVERED = "N18"  # **assumption**: what came of 11.1 where the hub did not take it
-    QUARANTINED = "AD1"  # anomaly detection holds a request back
+    POWER_OUTAGE = "AD1"  # the hub has told of it with the last of its power
+    QUARANTINED = "N46"  # **assumption**: anomaly detection holds a request back
     UNKNOWN_TO_USER = "N999"  # an alert that the user's DUIS version does not have
     SRV_NOT_SUPPORTED = "N60"  # the variant cannot be used with a SMETS1 device
     COMMAND_VARIANT_NOT_SUPPORTED = "N61"

@@ -136,7 +136,7 @@ class HomeProcess:
 
     def final_responses(self) -> list[dict[str, Any]]:
         responses: Sequence[dict[str, Any]] = self.get("/api/v1/responses")["responses"]
-        return list(responses)
+        return [each for each in responses if each["request"] is not None]
 
 
 class Mosquitto:

@@ -25,6 +25,7 @@ from smets1.hardware.clock import MAX_SPEED, run
 from smets1.hardware.ieee802154 import peek
 from smets1.headend.catalogue import CATALOGUE
 from smets1.tools.commands.srv import ready_request
+from smets1.tools.duis_ask import answers
 from smets1.tools.home import Home, open_home
 
 # A house that uses nothing and pays nothing for it: what the balance shows are top-ups.
@@ -106,7 +107,7 @@ async def life(folder: Path, name: str, cutter: Cutter) -> dict[str, object]:
         found |= {
             "balance_mp": home.esme.account.balance_mp,
             "unfinished": len(home.headend.store.unfinished()),
-            "responses": [response.xml.decode() for response in home.headend.responses()],
+            "responses": [response.xml.decode() for response in answers(home)],
             "associations": association_requests(),
         }
         if name == "afterwards":  # whoever got no answer asks again, by either way

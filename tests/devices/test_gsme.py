@@ -14,7 +14,7 @@ from smets1.eui64 import Eui64
 from smets1.firmware.zcl.clusters.metering import METERING
 from smets1.firmware.zcl.frame import ZclFrame, command_frame
 from smets1.firmware.zcl.status import Status
-from smets1.tools.duis_ask import ask
+from smets1.tools.duis_ask import answers, ask
 
 TOML = "[han]\nreport_interval_s = 1800\n[prepayment]\nbalance_pounds = 20\n"
 MINUTE_US = 60_000_000
@@ -157,7 +157,7 @@ async def test_a_command_that_is_never_fetched_expires_after_a_day(smets1_home: 
     assert 23.9 * 3600e6 < home.clock.utc_us - before_us < 24.2 * 3600e6
     await home.clock.advance(minutes=2)
     assert home.chf.gas.waiting_count == 0
-    assert len(home.headend.responses()) == 1
+    assert len(answers(home)) == 1
     home.air.faults.bring_back(home.gsme.eui64)
     await home.clock.advance(hours=3)
     assert home.gsme.meter.supply.is_on, "it was too late"

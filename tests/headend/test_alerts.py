@@ -153,7 +153,7 @@ async def test_the_dco_s_anomaly_limit(rig: Rig, schema: Any) -> None:
         schema(response)
         codes.append(code_of(response))
     assert codes == ["I0", "I0", "E56"]
-    assert heard(rig, schema)[-2:].count((SUPPLIER, "AD1")) == 1
+    assert heard(rig, schema)[-2:].count((SUPPLIER, "N46")) == 1
     assert len(rig.hub.meters[ESME].executed) == 4
 
 
@@ -164,7 +164,7 @@ async def test_a_user_s_own_threshold(make_rig: Any, schema: Any) -> None:
         for counter in range(3)
     ]
     assert codes == ["I0", "I0", "E56"]
-    assert heard(rig, schema)[-1] == (SUPPLIER, "AD1")
+    assert heard(rig, schema)[-1] == (SUPPLIER, "N46")
     assert len(rig.hub.asked) == 2
     await asyncio.sleep(86_401)
     assert code_of(await rig.ask(request_xml("4.18", "<sr:ReadMeterBalance/>", counter=9))) == "I0"
