@@ -20,7 +20,6 @@ __all__ = [
     "BROADCAST_PAN",
     "BROADCAST_SHORT",
     "CCA_US",
-    "CHANNELS",
     "COMMAND_DATA_REQUEST",
     "FCS_OCTETS",
     "LONG_SPACING_US",
@@ -39,9 +38,6 @@ __all__ = [
     "airtime_us",
     "peek",
 ]
-
-CHANNELS: Final = range(11, 27)
-"""Channel page 0, 2 405 to 2 480 MHz."""
 
 OCTET_US: Final = 32  # 2 symbols of 16 us: 250 kbit/s
 PHY_OVERHEAD_OCTETS: Final = 6  # preamble 4, SFD 1, PHR 1

@@ -21,6 +21,7 @@ __all__ = [
     "BROADCAST_ALL",
     "BROADCAST_ROUTERS",
     "BROADCAST_RX_ON",
+    "CHANNELS",
     "COORDINATOR",
     "NO_SHORT_ADDRESS",
     "ApsIndication",
@@ -40,6 +41,9 @@ __all__ = [
     "SimpleDescriptor",
     "TransmitOutcome",
 ]
+
+CHANNELS: Final = range(11, 27)
+"""Channel page 0, 2 405 to 2 480 MHz. Source: IEEE 802.15.4-2006, 6.1.2."""
 
 COORDINATOR: Final = 0x0000
 BROADCAST_ALL: Final = 0xFFFF

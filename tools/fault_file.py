@@ -24,7 +24,7 @@ from smets1.errors import InputError
 from smets1.eui64 import Eui64, format_eui64, parse_eui64
 from smets1.hardware.air.fault_plan import Away, Burst, Cut, Partition, PlanRow
 from smets1.hardware.air.faults import LinkFault
-from smets1.hardware.ieee802154 import CHANNELS
+from smets1.hardware.radio import CHANNELS
 from smets1.tools.home_config import FaultsConfig
 from smets1.tools.toml_reader import Table, judge, optional, read_eui64
 

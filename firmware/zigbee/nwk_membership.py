@@ -36,8 +36,7 @@ from smets1.firmware.zigbee.nwk_frames import Leave, NwkHeader, RejoinRequest, R
 from smets1.firmware.zigbee.nwk_tables import Neighbour, Relationship
 from smets1.firmware.zigbee.security import KeyMaterial
 from smets1.firmware.zigbee.timers import Deadline, TimerQueue
-from smets1.hardware.ieee802154 import CHANNELS
-from smets1.hardware.radio import BROADCAST_RX_ON, COORDINATOR, NodeRole
+from smets1.hardware.radio import BROADCAST_RX_ON, CHANNELS, COORDINATOR, NodeRole
 
 __all__ = ["NwkLayer"]
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from smets1.errors import EmulatorError
 from smets1.eui64 import Eui64
 from smets1.hardware.radio import (
+    CHANNELS,
     LinkKey,
     NetworkInfo,
     SimpleDescriptor,
@@ -20,7 +21,7 @@ __all__ = ["HanConfig", "LeftDevice", "LinkKeyArrived", "NetworkDown", "NetworkU
 class HanConfig:
     """What a product fixes about its radio; nothing here changes while it runs."""
 
-    channels: tuple[int, ...] = tuple(range(11, 27))
+    channels: tuple[int, ...] = tuple(CHANNELS)
     scan_exponent: int = 3  # (2^n + 1) * 15.36 ms a channel
     extended_pan_id: int | None = None  # coordinator; None: its EUI-64
     pan_id: int | None = None  # coordinator; None: at random, free on the channel

@@ -31,10 +31,10 @@ from smets1.firmware.zigbee.zdp_frames import (
     ZdpStatus,
     encode_simple_descriptor,
 )
-from smets1.hardware.ieee802154 import CHANNELS
 from smets1.hardware.radio import (
     BROADCAST_ROUTERS,
     BROADCAST_RX_ON,
+    CHANNELS,
     COORDINATOR,
     ApsIndication,
     ApsMessage,

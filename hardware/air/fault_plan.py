@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from smets1.eui64 import Eui64
-from smets1.hardware.ieee802154 import CHANNELS
+from smets1.hardware.radio import CHANNELS
 
 if TYPE_CHECKING:
     from smets1.hardware.air.medium import Air

@@ -25,7 +25,6 @@ from smets1.hardware.air.transceiver import AirRadio
 from smets1.hardware.clock import Scheduler
 from smets1.hardware.ieee802154 import (
     BROADCAST_SHORT,
-    CHANNELS,
     MAX_FRAME_OCTETS,
     TURNAROUND_US,
     FramePeek,
@@ -33,6 +32,7 @@ from smets1.hardware.ieee802154 import (
     airtime_us,
     peek,
 )
+from smets1.hardware.radio import CHANNELS
 
 __all__ = ["Air", "Tap"]
 

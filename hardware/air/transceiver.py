@@ -26,7 +26,6 @@ from smets1.hardware.ieee802154 import (
     BROADCAST_PAN,
     BROADCAST_SHORT,
     CCA_US,
-    CHANNELS,
     COMMAND_DATA_REQUEST,
     FCS_OCTETS,
     LONG_SPACING_US,
@@ -44,7 +43,7 @@ from smets1.hardware.ieee802154 import (
     airtime_us,
     peek,
 )
-from smets1.hardware.radio import RadioListener, TransmitOutcome
+from smets1.hardware.radio import CHANNELS, RadioListener, TransmitOutcome
 
 if TYPE_CHECKING:
     from smets1.hardware.air.medium import Air

@@ -14,8 +14,8 @@ from typing import Any, Final
 from smets1.errors import ClosedError, LostError, MisuseError
 from smets1.eui64 import Eui64, format_eui64
 from smets1.hardware.clock import Scheduler, Timer
-from smets1.hardware.ieee802154 import CHANNELS, MAX_FRAME_OCTETS
-from smets1.hardware.radio import RadioListener
+from smets1.hardware.ieee802154 import MAX_FRAME_OCTETS
+from smets1.hardware.radio import CHANNELS, RadioListener
 from smets1.hardware.rcp.host import (
     Energy,
     Heard,

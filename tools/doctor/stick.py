@@ -17,8 +17,7 @@ from smets1.hardware.clock import EmulatorLoop
 from smets1.hardware.ezsp.ash_link import AshData, AshDown, AshLink, AshRole, AshUp
 from smets1.hardware.ezsp.commands import VERSIONS, commands
 from smets1.hardware.ezsp.frames import EzspFrame
-from smets1.hardware.ieee802154 import CHANNELS
-from smets1.hardware.radio import RadioListener, TransmitOutcome
+from smets1.hardware.radio import CHANNELS, RadioListener, TransmitOutcome
 from smets1.hardware.rcp import RcpRadio
 from smets1.hardware.rcp.pipe import BytePipe, open_pipe
 

@@ -25,13 +25,13 @@ from smets1.hardware.ezsp.statuses import (
     SecurityBit,
     Status,
 )
-from smets1.hardware.radio import COORDINATOR, JoinedDevice, KeyOrigin, LinkKey, NodeRole
+from smets1.hardware.radio import CHANNELS, COORDINATOR, JoinedDevice, KeyOrigin, LinkKey, NodeRole
 from smets1.tools.dongle.ezsp_core import NODE_TYPES, Answer, Answers
 from smets1.tools.dongle.ezsp_settings import Counter, EzspSettings
 
 __all__ = ["EzspNetwork"]
 
-_CHANNELS: Final = tuple(range(11, 27))
+_CHANNELS: Final = tuple(CHANNELS)
 _NO_NODE: Final = 0xFFFE
 _NOBODY: Final = 0xFFFF
 _MAX_PERMIT_S: Final = 254

@@ -15,8 +15,7 @@ from typing import Any, Final
 
 from smets1.errors import DecodeError
 from smets1.eui64 import Eui64
-from smets1.hardware.ieee802154 import CHANNELS
-from smets1.hardware.radio import TransmitOutcome
+from smets1.hardware.radio import CHANNELS, TransmitOutcome
 from smets1.hardware.rcp.hdlc import HdlcDecoder, hdlc_frame
 from smets1.hardware.rcp.spinel import (
     Capability,

@@ -12,7 +12,7 @@ import pytest
 
 from smets1.hardware.air import Air
 from smets1.hardware.clock import MAX_SPEED, EmulatorLoop, run
-from smets1.hardware.ieee802154 import CHANNELS
+from smets1.hardware.radio import CHANNELS
 from smets1.hardware.rcp import MemoryCable
 from smets1.hardware.rcp.pipe import BytePipe, PipeListener
 from smets1.tools.doctor.report import REPORT_HEAD, report_row
