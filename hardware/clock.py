@@ -15,6 +15,7 @@ import heapq
 import math
 import selectors
 import time
+from collections import deque
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Executor
 from contextvars import Context
@@ -98,6 +99,37 @@ class HeapScheduler:
         self._now_us = max(self._now_us, until_us)
 
 
+class _LoopTimer:
+    """A timer of `call_at_us`: what asyncio's own handles are, less their context and their representation.
+
+    The loop takes it for a handle, so it has the two names that the loop looks at.
+    """
+
+    __slots__ = ("_args", "_callback", "_cancelled", "_loop")
+
+    def __init__(self, callback: Callable[..., object], args: tuple[Any, ...], loop: EmulatorLoop) -> None:
+        self._callback: Callable[..., object] | None = callback
+        self._args = args
+        self._loop = loop
+        self._cancelled = False
+
+    def cancel(self) -> None:
+        self._cancelled, self._callback, self._args = True, None, ()
+
+    def cancelled(self) -> bool:
+        return self._cancelled
+
+    def _run(self) -> None:
+        assert self._callback is not None, "not cancelled"
+        try:
+            self._callback(*self._args)
+        except (SystemExit, KeyboardInterrupt):
+            raise
+        except BaseException as error:
+            what = f"Exception in a timer of {self._callback!r}"
+            self._loop.call_exception_handler({"message": what, "exception": error})
+
+
 class _WarpSelector(selectors.BaseSelector):
     """The one place where the loop waits; it waits in the loop's own time."""
 
@@ -128,6 +160,7 @@ class _WarpSelector(selectors.BaseSelector):
         return [] if wait == 0 and loop.skips_sockets() else self.inner.select(wait)
 
 
+_TIMER_TURNS: Final = 16  # instants between two looks at signals
 _EPSILON_US = 0.25  # asyncio hands times over as float seconds; this undoes their rounding
 
 
@@ -158,7 +191,7 @@ class EmulatorLoop(asyncio.SelectorEventLoop):
         self._anchor_ns = time.monotonic_ns()
         self._latest_us = 0
         self._is_held = False  # time stands at _latest_us while what was due then runs
-        self._heap: list[tuple[int, int, asyncio.TimerHandle]] = []
+        self._heap: list[tuple[int, int, asyncio.TimerHandle | _LoopTimer]] = []
         self._count = 0
         self._turns = 0
         selector = _WarpSelector()
@@ -195,7 +228,7 @@ class EmulatorLoop(asyncio.SelectorEventLoop):
         return self.now_us() / 1e6
 
     def call_at_us(self, when_us: int, callback: Callable[..., object], *args: Any) -> Timer:
-        timer = asyncio.TimerHandle(when_us / 1e6, callback, args, self)
+        timer = _LoopTimer(callback, args, self)
         self._count += 1
         heapq.heappush(self._heap, (when_us, self._count, timer))
         return timer
@@ -220,6 +253,36 @@ class EmulatorLoop(asyncio.SelectorEventLoop):
         context: Context | None = None,
     ) -> asyncio.TimerHandle:
         return self.call_at(self.time() + delay, callback, *args, context=context)
+
+    def _run_once(self) -> None:
+        """One turn of asyncio's loop. At speed max, timers that lead to nothing else are run before it.
+
+        Nothing changes by that but the time it takes: timers of one instant run in the order asked, then
+        whatever they have called for, and only then does time go on.
+        """
+        if self._speed == MAX_SPEED:
+            turns = _TIMER_TURNS
+            while turns and not self._inner_ready and self._heap and not cast(Any, self)._stopping:
+                self._run_next_instant()
+                turns -= 1
+        cast(Any, super())._run_once()
+
+    def _run_next_instant(self) -> None:
+        heap = self._heap
+        if heap[0][2]._cancelled:
+            heapq.heappop(heap)
+            return
+        now_us = self._base_us = max(self._base_us, heap[0][0])
+        due: deque[Any] = deque()
+        while heap and heap[0][0] <= now_us:
+            due.append(heapq.heappop(heap)[2])
+        try:
+            while due:
+                timer = due.popleft()
+                if not timer._cancelled:
+                    timer._run()
+        finally:
+            self._inner_ready.extend(due)  # nothing, unless the program is being ended
 
     def release_due(self, *, idle: bool) -> float | None:
         """Hand timers that are due to the loop; answer how many real seconds it may wait (None: forever).

@@ -41,6 +41,7 @@ from smets1.hardware.radio import (
 __all__ = ["FIRST_BROADCAST", "MAX_RADIUS", "NOBODY", "STALE_AFTER_FAILURES", "Handlers", "NwkCore"]
 
 FIRST_BROADCAST: Final = 0xFFF8
+_TO_ROUTERS: Final = b"\xfc\xff"  # a destination of 0xFFFC
 MAX_RADIUS: Final = 30  # twice nwkMaxDepth
 SIBLING_LIMIT: Final = 32
 FLOODED: Final = (bytes((NwkCommandId.NETWORK_STATUS,)), bytes((NwkCommandId.NETWORK_UPDATE,)))
@@ -352,6 +353,8 @@ class NwkCore:
             handler(self, event, now_us)
 
     def _on_data(self, data: MacData, now_us: int) -> None:
+        if not self.is_router and data.payload[2:4] == _TO_ROUTERS:
+            return  # mostly link status, four times a minute from each router: nothing that we would read
         try:
             header, offset = NwkHeader.decode(data.payload)
             if header.is_secured:

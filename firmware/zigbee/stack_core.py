@@ -112,7 +112,8 @@ class StackCore:
     def receive(self, psdu: bytes, lqi: int, *, now_us: int) -> None:
         self._now_us = now_us
         self.mac.receive(psdu, lqi, now_us)
-        self.settle(now_us)
+        if self.mac.events:
+            self.settle(now_us)
 
     def on_transmitted(self, outcome: TransmitOutcome, *, now_us: int) -> None:
         self._now_us = now_us
