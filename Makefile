@@ -15,14 +15,14 @@ check: .venv/.smets1-test ## the developer's minute: format, lint, types, quick 
 	$(BIN)/ruff format --check --quiet .
 	$(BIN)/ruff check --quiet .
 	$(BIN)/mypy --no-error-summary
-	$(BIN)/pytest -q -n auto -m "not slow and not outsider"
+	$(BIN)/pytest -q -n auto -m "not slow and not sweep and not outsider"
 
 fix: .venv/.smets1-test ## repair what a tool can
 	$(BIN)/ruff check --quiet --fix .
 	$(BIN)/ruff format --quiet .
 
 slow: .venv/.smets1-test ## fuzzing and long runs only
-	$(BIN)/pytest -q -n auto -m slow
+	$(BIN)/pytest -q -n auto -m "slow or sweep"
 
 golden: .venv/.smets1-test ## write the golden texts of the faces anew, and show what changed
 	SMETS1_WRITE_GOLDEN=1 $(BIN)/pytest -q tests/devices/test_faces.py
@@ -32,7 +32,7 @@ bench: .venv/.smets1-test ## every benchmark, printing its ratios
 	for script in tests/benchmarks/bench_*.py; do $(BIN)/python $$script || exit 1; done
 
 coverage: .venv/.smets1-test ## quick tests with coverage
-	$(BIN)/pytest -q -n auto -m "not slow" --cov --cov-report=term
+	$(BIN)/pytest -q -n auto -m "not slow and not sweep" --cov --cov-report=term
 
 clean: ## what runs and tools left behind; not .venv
 	rm -rf build dist src/*.egg-info .coverage .mypy_cache .pytest_cache .ruff_cache .hypothesis
