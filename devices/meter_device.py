@@ -10,11 +10,13 @@ A Critical Instruction that comes bare from the hub is refused with NOT_AUTHORIZ
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from dataclasses import replace
 from typing import Final, cast
 
 from smets1.devices.account import Account
 from smets1.devices.alert_queue import AlertQueue
+from smets1.devices.answer_store import AnswerStore
 from smets1.devices.authorisation import CRITICAL, AuthorisationCore, KeyConfirmation
 from smets1.devices.event_log import AlertCode
 from smets1.devices.meter import MeterCore
@@ -30,7 +32,7 @@ from smets1.errors import DecodeError, RefusedError, SecurityError
 from smets1.firmware.device import ENDPOINT, TROUBLE, Board, Device, Factory
 from smets1.firmware.key_proof import NONCE_OCTETS
 from smets1.firmware.time_keeper import TimeVerdict
-from smets1.firmware.zcl.clusters.smets1 import CriticalStatus
+from smets1.firmware.zcl.clusters.smets1 import AUTHORISATION, CriticalStatus
 from smets1.firmware.zcl.fields import Values
 from smets1.firmware.zcl.server import Answer, ClusterInstance, CommandContext, Via, reply
 from smets1.firmware.zcl.status import FrameType, Side, Status
@@ -75,6 +77,7 @@ class MeterDevice(Device):
         self.meter = meter
         self.desk = desk
         self.authorisation = AuthorisationCore(device=self.eui64, nvm=self.nvm)
+        self.answers = AnswerStore(self.nvm)
         if not self.authorisation.has_key:
             self.authorisation.provision(sua_key)
         if meter.restore(self.nvm):
@@ -285,6 +288,7 @@ class MeterDevice(Device):
         cluster.bind("sua_generation", lambda: self.authorisation.generation)
         cluster.bind("sua_counter", lambda: self.authorisation.counter)
         cluster.handle("critical_instruction", self._on_critical_instruction)
+        cluster.handle("execute_once", self._on_execute_once)
         cluster.handle("rotate_key", self._on_rotate_key)
         cluster.handle("status_push_ack", self._on_push_ack)
         cluster.handle("verify_prepayment_key", self._on_verify_prepayment_key)
@@ -314,6 +318,8 @@ class MeterDevice(Device):
 
     def _on_critical_instruction(self, fields: Values, context: CommandContext) -> Answer:
         counter, cluster_id, frame = fields["counter"], fields["cluster"], bytes(fields["frame"])
+        # The code belongs to this counter and this frame, so together they are the instruction's id.
+        name = counter.to_bytes(8, "big") + bytes(fields["sua"]) + hashlib.sha256(frame).digest()[:8]
         verdict = self.authorisation.authorise(
             counter=counter, sua=bytes(fields["sua"]), cluster_id=cluster_id, frame=frame
         )
@@ -324,11 +330,25 @@ class MeterDevice(Device):
                 detail=f"critical instruction: {verdict.reason}",
             )
             self._on_change()
-            return reply("critical_result", counter=counter, status=int(verdict.status), frame=b"")
-        inner = self.app.execute(ENDPOINT, cluster_id, frame, replace(context, via=Via.SUA))
-        return reply(
-            "critical_result", counter=counter, status=int(CriticalStatus.EXECUTED), frame=inner or b""
-        )
+            # Refused; who asks again because the first answer was lost learns what that was.
+            known = self.answers.find(name) or b""
+            return reply("critical_result", counter=counter, status=int(verdict.status), frame=known)
+        inner = self.app.execute(ENDPOINT, cluster_id, frame, replace(context, via=Via.SUA)) or b""
+        self.answers.put(name, inner)
+        return reply("critical_result", counter=counter, status=int(CriticalStatus.EXECUTED), frame=inner)
+
+    def _on_execute_once(self, fields: Values, context: CommandContext) -> Answer:
+        """An instruction that would do harm twice: a repeat gets the answer of the first time."""
+        name, cluster_id = bytes(fields["instruction_id"]), fields["cluster"]
+        if not self.is_from_head_end(context):
+            return Status.NOT_AUTHORIZED
+        if not name or cluster_id == AUTHORISATION.cluster_id:
+            return Status.INVALID_FIELD
+        answer = self.answers.find(name)
+        if answer is None:
+            answer = self.app.execute(ENDPOINT, cluster_id, bytes(fields["frame"]), context) or b""
+            self.answers.put(name, answer)
+        return reply("once_result", instruction_id=name, frame=answer)
 
     def _on_rotate_key(self, fields: Values, context: CommandContext) -> Answer:
         if context.via is not Via.SUA:

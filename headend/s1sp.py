@@ -167,6 +167,9 @@ class S1sp:
         cluster_id, endpoint, frame = step.cluster_id, step.endpoint, step.frame
         if step.is_critical:
             cluster_id, frame = self._authorise(execution, wan_id, step)
+        elif step.is_once:
+            instruction = critical.Instruction(cluster_id=cluster_id, frame=frame)
+            cluster_id, frame = critical.wrap_once(instruction, bytes.fromhex(wan_id))
         request = WanRequest(
             request_id=wan_id,
             expires_utc_us=execution.expires_utc_us,
@@ -213,6 +216,8 @@ class S1sp:
         frame = response.frame
         if step.is_critical:
             frame = critical.unwrap(frame)
+        elif step.is_once:
+            frame = critical.unwrap_once(frame)
         return Answer(frame=frame, device_utc_us=response.device_utc_us, is_from_gsme=response.from_gsme)
 
 

@@ -7,8 +7,8 @@ together.
 A power cut between the device's effect and the stored answer: the head end asks again, and the hub, having
 no answer, executes again. Where the effect happens in this process's own NVM store (the CHF, the GPF),
 `execute` closes the gap: it leaves its records uncommitted, or it calls `record` and commits itself; either
-way effect and answer are in one commit. Where the effect happens in another device, that device's own rules
-make the repeat harmless: SUA counter, UTRN cache, ZCL writes.
+way effect and answer are in one commit. Where the effect happens in another device, that device makes the
+repeat harmless: it keeps its answers (Critical Instructions, `execute_once`), or is read or written again.
 
 What is kept: an answer until it is receipted *and* its request has expired for `RETENTION_US` (from expiry on
 a repeat would be refused unexecuted), at most `MAX_ANSWERS`; events until receipted, at most `MAX_EVENTS`.

@@ -23,7 +23,16 @@ from smets1.firmware.zcl.frame import read_command
 from smets1.headend.srv import frames
 from smets1.headend.srv.steps import RefusedByDeviceError
 
-__all__ = ["PERMITTED", "Authorisation", "Instruction", "Permission", "unwrap", "wrap"]
+__all__ = [
+    "PERMITTED",
+    "Authorisation",
+    "Instruction",
+    "Permission",
+    "unwrap",
+    "unwrap_once",
+    "wrap",
+    "wrap_once",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,10 +149,31 @@ def wrap(instruction: Instruction, authorisation: Authorisation) -> tuple[int, b
     return AUTHORISATION.cluster_id, frame
 
 
-def unwrap(frame: bytes) -> bytes:
+def wrap_once(instruction: Instruction, instruction_id: bytes) -> tuple[int, bytes]:
+    """Of an instruction that needs no consent and would do harm twice."""
+    values: dict[str, frames.Value] = {
+        "instruction_id": instruction_id,
+        "cluster": instruction.cluster_id,
+        "frame": instruction.frame,
+    }
+    return AUTHORISATION.cluster_id, frames.command(AUTHORISATION.cluster_id, "execute_once", values)
+
+
+def unwrap_once(frame: bytes) -> bytes:
     """The device's answer to the instruction inside. Raises RefusedByDeviceError, DecodeError."""
+    inner = frames.parse_command(AUTHORISATION.cluster_id, "once_result", frame)["frame"]
+    assert isinstance(inner, bytes), "declared as octets"
+    return inner
+
+
+def unwrap(frame: bytes) -> bytes:
+    """The device's answer to the instruction inside. Raises RefusedByDeviceError, DecodeError.
+
+    A counter that was used by this very instruction, whose answer was lost, comes with that answer.
+    """
     values = frames.parse_command(AUTHORISATION.cluster_id, "critical_result", frame)
-    if values["status"] != CriticalStatus.EXECUTED:
+    is_repeat = values["status"] == CriticalStatus.COUNTER_USED and values["frame"]
+    if values["status"] != CriticalStatus.EXECUTED and not is_repeat:
         try:
             reason = CriticalStatus(values["status"]).name.lower().replace("_", " ")
         except ValueError:

@@ -48,6 +48,11 @@ class Step:
     is_critical: bool = False  # goes through the DCO and travels with its SUA
     is_repeatable: bool = True  # asking twice does no harm, so an unreachable device is asked again
 
+    @property
+    def is_once(self) -> bool:
+        """A meter is to remember that it has done it: no SUA counter stands against a repeat."""
+        return not self.is_repeatable and not self.is_critical
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:

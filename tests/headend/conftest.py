@@ -86,6 +86,7 @@ class FakeMeter:
     sua: SuaState | None = None
     top_ups: list[str] = field(default_factory=list)
     executed: list[str] = field(default_factory=list)
+    once: dict[bytes, bytes] = field(default_factory=dict)  # answers by instruction id
     logged: list[tuple[int, int, bytes]] = field(default_factory=list)  # changes of the hub's device log
 
 
@@ -214,6 +215,13 @@ def execute(
             implementation_date_time=0,
             supply_status=status,
         )
+    if name == "execute_once":
+        meter.executed.remove(name)
+        if values["instruction_id"] not in meter.once:
+            inner = execute(meter, eui64, endpoint, values["cluster"], values["frame"])
+            meter.once[values["instruction_id"]] = inner
+        inner = meter.once[values["instruction_id"]]
+        return answer("once_result", instruction_id=values["instruction_id"], frame=inner)
     if name == "critical_instruction":
         return _critical(meter, eui64, endpoint, values)
     if name == "rotate_key" and by_sua:

@@ -19,6 +19,7 @@ from smets1.firmware.wan.hub_end import HubWanEnd
 from smets1.firmware.wan.messages import WanRequest, WanResponse
 from smets1.firmware.wan.mqtt import MqttLink, MqttSettings
 from smets1.firmware.zcl.clusters.prepayment import PREPAYMENT
+from smets1.firmware.zcl.clusters.smets1 import AUTHORISATION
 from smets1.firmware.zcl.frame import read_command
 from smets1.hardware.clock import EmulatorLoop, run
 
@@ -31,7 +32,8 @@ async def serve(folder: Path, url: str) -> None:
 
     async def execute(request: WanRequest) -> WanResponse:
         await asyncio.sleep(0.005)
-        _, values = read_command(PREPAYMENT, request.frame)
+        _, outer = read_command(AUTHORISATION, request.frame)
+        _, values = read_command(PREPAYMENT, outer["frame"])
         key = f"effect/{values['top_up_code'].decode()}"
         count = int.from_bytes(nvm.get(key) or b"", "big") + 1
         nvm.put(key, count.to_bytes(2, "big"))

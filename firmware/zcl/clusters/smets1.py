@@ -34,7 +34,9 @@ class CriticalStatus(IntEnum):
     """Outcome of a Critical Instruction, before that of the frame inside."""
 
     EXECUTED = 0x00  # the answer to the frame is in `frame`
-    COUNTER_USED = 0x01  # not above the highest accepted
+    COUNTER_USED = (
+        0x01  # not above the highest accepted; `frame`: the answer, where it was this instruction's
+    )
     WRONG_CODE = 0x02
     NOT_CRITICAL = 0x03  # a frame that needs no authorisation must come without
     MALFORMED = 0x04
@@ -79,10 +81,13 @@ AUTHORISATION: Final = Cluster(
         received(0x01, "rotate_key", "generation:u32 wrapped_key:octstr", must=True),
         received(0x02, "status_push_ack", "generation:u32", must=True),
         received(0x03, "verify_prepayment_key", "nonce:octstr", must=True),
+        # a frame to be carried out once, however often it comes under that id; the answer is kept
+        received(0x04, "execute_once", "instruction_id:octstr cluster:u16 frame:octstr16", must=True),
         generated(0x00, "critical_result", "counter:u64 status:e8 frame:octstr16", must=True),
         generated(0x01, "rotate_key_response", "generation:u32 confirmation:octstr", must=True),
         generated(0x02, "status_push", "generation:u32 confirmation:octstr", must=True),
         generated(0x03, "prepayment_key_proof", "proof:octstr", must=True),
+        generated(0x04, "once_result", "instruction_id:octstr frame:octstr16", must=True),
     ),
 )  # fmt: skip
 
