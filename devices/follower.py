@@ -8,6 +8,7 @@ Displays and consumer access devices are followers.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from typing import Any, Final
 
 from smets1.devices.days import SECOND_US
@@ -24,7 +25,8 @@ from smets1.firmware.civil import from_zigbee_s
 from smets1.firmware.device import ENDPOINT, TROUBLE, Board, Device, Factory
 from smets1.firmware.zcl.clusters import cluster_named
 from smets1.firmware.zcl.fields import Values
-from smets1.firmware.zcl.server import CommandContext
+from smets1.firmware.zcl.server import Answer, CommandContext
+from smets1.firmware.zcl.status import Status
 from smets1.hardware.radio import COORDINATOR
 
 __all__ = ["MIRROR_ENDPOINT", "Follower"]
@@ -53,6 +55,21 @@ _LIVE_ACCOUNT: Final = (
 )
 
 
+_SETTINGS: Final = (
+    "payment_control_configuration",
+    "emergency_credit_remaining",
+    "accumulated_debt",
+    "emergency_credit_limit_allowance",
+)
+"""What changes seldom: reported when it does."""
+
+
+def signed_price(price: Mapping[str, Any]) -> int:
+    """Of PublishPrice, 1/1000 pence; a negative one comes as two's complement."""
+    amount = int(price["price"])
+    return amount - (1 << 32) if amount >> 31 else amount
+
+
 class Follower(Device):
     """What displays and a CAD have in common: `model` holds what was heard."""
 
@@ -78,7 +95,7 @@ class Follower(Device):
         for cluster in ("metering", "prepayment"):
             core.add_client(ENDPOINT, cluster).handle_reports(self._on_report)
         core.add_client(ENDPOINT, "device_management").handle_reports(self._on_tenancy)
-        core.add_client(ENDPOINT, "price")
+        core.add_client(ENDPOINT, "price").handle("publish_price", self._on_price)
         core.add_client(ENDPOINT, "time")
 
     def on_heard(self) -> None:
@@ -123,14 +140,15 @@ class Follower(Device):
         tenancy = await self.app.read(meter, ENDPOINT, "device_management", (_TENANCY,))
         self.model.on_tenancy(int(tenancy.get(_TENANCY) or 0))
         price = await self.app.request(meter, ENDPOINT, "price", "get_current_price", command_options=0)
-        readings.price_mp_per_kwh = int(price["price"])
+        readings.price_mp_per_kwh = signed_price(price)
         self.on_heard()
 
     async def _ask_for_reports(self, esme: Eui64, meter: int) -> None:
         longest_s = max(1, self._report_interval_us // SECOND_US)
         wanted: dict[str, dict[str, Any]] = {
             "metering": {name: (min(5, longest_s), longest_s, 0) for name in _LIVE_METER},
-            "prepayment": {name: (min(5, longest_s), longest_s, 0) for name in _LIVE_ACCOUNT},
+            "prepayment": {name: (min(5, longest_s), longest_s, 0) for name in _LIVE_ACCOUNT}
+            | {name: (min(5, longest_s), _HOUR_S, 0) for name in _SETTINGS},
             "device_management": {_TENANCY: (min(5, longest_s), _HOUR_S, 0)},
         }
         for cluster, attributes in wanted.items():
@@ -159,6 +177,18 @@ class Follower(Device):
             self.model.electricity.take(values, utc_us=self.civil.utc_us())
             self.on_heard()
 
+    def _on_price(self, fields: Values, context: CommandContext) -> Answer:
+        """A new price, unasked: from the electricity meter, or from the gas meter's mirror."""
+        is_mirror = context.source == COORDINATOR and context.source_endpoint == MIRROR_ENDPOINT
+        if context.source_eui64 == self._esme:
+            self.model.electricity.price_mp_per_kwh = signed_price(fields)
+        elif is_mirror and self._has_gas:
+            self.model.gas.price_mp_per_kwh = signed_price(fields)
+        else:
+            return Status.NOT_AUTHORIZED
+        self.on_heard()
+        return Status.SUCCESS
+
     def _on_tenancy(self, values: Values, context: CommandContext) -> None:
         if context.source_eui64 == self._esme:
             self.model.on_tenancy(int(values.get(_TENANCY) or 0))
@@ -184,5 +214,5 @@ class Follower(Device):
             price = await self.app.request(
                 COORDINATOR, MIRROR_ENDPOINT, "price", "get_current_price", command_options=0
             )
-            self.model.gas.price_mp_per_kwh = int(price["price"])
+            self.model.gas.price_mp_per_kwh = signed_price(price)
             self.on_heard()

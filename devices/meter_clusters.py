@@ -62,6 +62,7 @@ class MeterClusters:
         self.price = core.add_server(ENDPOINT, "price")
         self.on_change: Callable[[], None] = lambda: None
         """Called after every command that may have changed the meter, refused ones too (they are logged)."""
+        self.on_price_asked: Callable[[CommandContext], None] = lambda _context: None
         self.on_top_up: Callable[[TopUpResult], None] = lambda _result: None
         self._bind_registers()
         self._bind_account()
@@ -179,6 +180,7 @@ class MeterClusters:
         return cost
 
     def _get_current_price(self, fields: Values, context: CommandContext) -> Answer:
+        self.on_price_asked(context)
         return reply("publish_price", **self.current_price())
 
     def current_price(self) -> Values:

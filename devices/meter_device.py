@@ -24,13 +24,14 @@ from smets1.devices.meter_clusters import MeterClusters
 from smets1.devices.meter_face import MeterFace
 from smets1.devices.panel import Identity
 from smets1.devices.parameter_service import ParameterService
-from smets1.devices.prepayment_clusters import PrepaymentClusters
+from smets1.devices.prepayment_clusters import LIVE_ACCOUNT, PrepaymentClusters
 from smets1.devices.price_clusters import PriceClusters
 from smets1.devices.setting_clusters import SettingClusters
 from smets1.devices.tokens import TopUpDesk, TopUpResult
 from smets1.errors import DecodeError, RefusedError, SecurityError
 from smets1.firmware.device import ENDPOINT, TROUBLE, Board, Device, Factory
 from smets1.firmware.key_proof import NONCE_OCTETS
+from smets1.firmware.price_listeners import PriceListeners
 from smets1.firmware.time_keeper import TimeVerdict
 from smets1.firmware.zcl.clusters.smets1 import AUTHORISATION, CriticalStatus
 from smets1.firmware.zcl.fields import Values
@@ -84,6 +85,8 @@ class MeterDevice(Device):
             desk.restore(self.nvm)
         self.clusters = MeterClusters(self.app.core, meter, desk, self.civil)
         self.clusters.on_change = self._on_change
+        self.prices = PriceListeners(self.app, ENDPOINT)
+        self.clusters.on_price_asked = self._on_price_asked
         PriceClusters(self.app.core, self.clusters, self.civil)
         PrepaymentClusters(self.app.core, self.clusters, self.civil)
         self.app.core.guard = self._guard
@@ -215,8 +218,14 @@ class MeterDevice(Device):
         self.meter.save(self.nvm)
         self.desk.save(self.nvm)
 
+    def _on_price_asked(self, context: CommandContext) -> None:
+        """Displays are told the next price unasked; the head end asks again when it wants to know."""
+        if not self.is_from_head_end(context):
+            self.prices.remember(context)
+
     def _on_change(self) -> None:
         self.save()
+        self.prices.tell(self.clusters.current_price())
         self._take_events()
         self._arm()
 
@@ -234,7 +243,7 @@ class MeterDevice(Device):
         self.meter.advance(self.civil.utc_us())
         self.alerts.on_timer(utc_us=self.civil.utc_us())
         self.clusters.metering.touch("supply_status")
-        self.clusters.prepayment.touch("credit_status")
+        self.clusters.prepayment.touch(*LIVE_ACCOUNT)
         self.settings.touch()
         self._on_change()
         self.nvm.commit()

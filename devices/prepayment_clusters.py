@@ -39,7 +39,7 @@ from smets1.firmware.zcl.server import Answer, CommandContext, reply
 from smets1.firmware.zcl.status import Status
 from smets1.firmware.zcl.types import ZclDate
 
-__all__ = ["PrepaymentClusters"]
+__all__ = ["LIVE_ACCOUNT", "PrepaymentClusters"]
 
 _WITHDRAW: Final = 0xFFFFFFFF
 _UNCHANGED_CUT_OFF: Final = 0x7FFFFFFF
@@ -54,13 +54,15 @@ _CAP: Final = "set_overall_debt_cap"
 _HOURLY, _DAILY = 0, 1  # DebtRecoveryFrequency
 _BY_TIME, _BY_PERCENTAGE = 0, 1  # DebtRecoveryMethod
 _ABSOLUTE: Final = {0: 0, 2: 1, 4: 2}  # DebtAmountType "absolute" of debts 1, 2, 3 -> place
-_LIVE: Final = (
+LIVE_ACCOUNT: Final = (
     "payment_control_configuration",
     "credit_remaining",
     "emergency_credit_remaining",
     "credit_status",
     "accumulated_debt",
+    "emergency_credit_limit_allowance",
 )
+"""What displays follow."""
 
 
 class PrepaymentClusters:
@@ -105,7 +107,7 @@ class PrepaymentClusters:
             refusal = self._meter.adjust_balance(value - balance_mp if is_absolute else value, utc_us=now_us)
         if refusal is not None:
             raise RefusedError(Status.INVALID_VALUE, f"balance: {refusal.name.lower()}")
-        self._clusters.prepayment.touch(*_LIVE)
+        self._clusters.prepayment.touch(*LIVE_ACCOUNT)
         return Status.SUCCESS
 
     def _change_mode(self, fields: Values, context: CommandContext) -> Answer:
@@ -131,7 +133,7 @@ class PrepaymentClusters:
         due = due_us(start_s, utc_us=now_us)
         if due is None:
             self._meter.change_payment_mode(change, utc_us=now_us)
-            self._clusters.prepayment.touch(*_LIVE)
+            self._clusters.prepayment.touch(*LIVE_ACCOUNT)
         else:
             self._wait(FutureKind.PAYMENT_MODE, due, change.encode(), fields["issuer_event_id"])
         return self._mode_response()
@@ -192,7 +194,7 @@ class PrepaymentClusters:
                 self._wait(FutureKind.PREPAYMENT, due, change.encode(), fields["issuer_event_id"])
         except InputError as error:
             raise RefusedError(Status.INVALID_VALUE, str(error)) from None
-        self._clusters.prepayment.touch(*_LIVE, "emergency_credit_limit_allowance")
+        self._clusters.prepayment.touch(*LIVE_ACCOUNT)
         return Status.SUCCESS
 
     # --- debts ----------------------------------------------------------------------------------------

@@ -22,6 +22,7 @@ from smets1.firmware.crypto.mmo import install_code_key
 from smets1.firmware.device import ENDPOINT, Board, Device, Factory
 from smets1.firmware.ota.server import OtaServer
 from smets1.firmware.ota.service import OtaServerService
+from smets1.firmware.price_listeners import PriceListeners
 from smets1.firmware.tunnel import TunnelServer
 from smets1.firmware.tunnel_service import TunnelServerService
 from smets1.firmware.wan.hub_end import HubWanEnd
@@ -110,6 +111,7 @@ class Chf(Device):
         self.wan: HubWanEnd | None = None
         self._ribbon = ribbon
         ribbon.handler = self._on_ribbon
+        self._gas_price_listeners = PriceListeners(self.app, MIRROR_ENDPOINT)
         self._gas_awake = asyncio.Event()
         self._gas_answered_us = -_GAS_STAYS_US
         self._admit(devices)
@@ -376,9 +378,11 @@ class Chf(Device):
         if context.source_eui64 != self.gsme:
             return Status.NOT_AUTHORIZED
         self.gas.report("price", fields, meter_utc_us=None)
+        self._gas_price_listeners.tell(fields)
         return Status.SUCCESS
 
     def _get_gas_price(self, fields: Values, context: CommandContext) -> Answer:
+        self._gas_price_listeners.remember(context)
         price = self.gas.values.get("price")
         return Status.NOT_FOUND if price is None else reply("publish_price", **price)
 
