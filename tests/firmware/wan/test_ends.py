@@ -1,27 +1,20 @@
-"""Both ends over the broker in memory, in virtual time: whatever breaks, each request has one effect, one answer.
-
-The device is a counter in NVM; its own commit is the effect. It is either in the hub's store (effect and answer
-in one commit) or idempotent by itself, as a meter with a SUA counter is.
-"""
+"""Both ends over the broker in memory, in virtual time: whatever breaks, each request has one effect, one answer."""
 
 from __future__ import annotations
 
 import asyncio
-import functools
 import random
-from collections.abc import Callable, Coroutine
-from typing import Any
 
 import pytest
+from tests.firmware.wan.world import EPOCH_UTC_US, GAS, HOUR_US, HUB, METER, World, virtual
 
-from smets1.errors import ClosedError, LostError, NoAnswerError, RefusedError, SecurityError
-from smets1.firmware.civil import CivilClock, parse_utc
-from smets1.firmware.nvm import MemoryNvm, NvmView
+from smets1.errors import ClosedError, NoAnswerError, RefusedError, SecurityError
+from smets1.firmware.civil import CivilClock
+from smets1.firmware.nvm import MemoryNvm
 from smets1.firmware.wan.head_end import HeadEndWan, worker_of
-from smets1.firmware.wan.hub_end import MAX_WAITING, RETENTION_US, Execute, HubWanEnd
-from smets1.firmware.wan.memory import Fault, MemoryBroker, MemoryLink, Transfer
+from smets1.firmware.wan.hub_end import MAX_WAITING, RETENTION_US, HubWanEnd
+from smets1.firmware.wan.memory import Fault, MemoryBroker, Transfer
 from smets1.firmware.wan.messages import (
-    HubStatus,
     WanEvent,
     WanRequest,
     WanResponse,
@@ -29,125 +22,7 @@ from smets1.firmware.wan.messages import (
     WanTopic,
     topic,
 )
-from smets1.hardware.clock import MAX_SPEED, EmulatorLoop, run
-
-HUB = 0x00DB1234567890A2
-METER = 0x00DB1234567890A0
-GAS = 0x00DB1234567890A1
-EPOCH_UTC_US = parse_utc("2024-01-01T00:00:00Z")
-HOUR_US = 3_600_000_000
-
-
-class World:
-    """A broker, a hub with a counting device, a head end; each end may lose its power and start again."""
-
-    def __init__(self, fault: Callable[[Transfer], Fault] | None = None) -> None:
-        loop = asyncio.get_running_loop()
-        assert isinstance(loop, EmulatorLoop)
-        self.civil = CivilClock(loop, EPOCH_UTC_US)
-        self.broker = MemoryBroker(loop, fault=fault)
-        self.hub_nvm = MemoryNvm()
-        self.head_nvm = MemoryNvm()
-        self.events: list[WanEvent] = []
-        self.statuses: list[HubStatus] = []
-        self.executed: list[str] = []
-        self.execute: Execute = self.count
-        self.hub: HubWanEnd
-        self.head: HeadEndWan
-
-    def request(
-        self, request_id: str, *, target: int = METER, frame: bytes = b"", ttl_us: int = HOUR_US
-    ) -> WanRequest:
-        return WanRequest(
-            request_id=request_id,
-            expires_utc_us=self.civil.utc_us() + ttl_us,
-            target=target,
-            endpoint=1,
-            cluster_id=0x0702,
-            frame=frame,
-        )
-
-    async def count(self, request: WanRequest) -> WanResponse:
-        """The device: leaves its effect uncommitted, so that the answer's commit carries both."""
-        await asyncio.sleep(0.5)
-        self.executed.append(request.request_id)
-        value = int(self.hub_nvm.get("count") or b"0") + 1
-        self.hub_nvm.put("count", str(value).encode())
-        return WanResponse(request_id=request.request_id, status=WanStatus.DONE, frame=request.frame)
-
-    @property
-    def effect_count(self) -> int:
-        return int(self.hub_nvm.get("count") or b"0")
-
-    async def start_hub(self) -> None:
-        link = self.broker.link(f"hub-{HUB:016x}", random.Random(1))
-
-        async def execute(request: WanRequest) -> WanResponse:
-            return await self.execute(request)
-
-        self.hub = HubWanEnd(
-            link,
-            HUB,
-            NvmView(self.hub_nvm, "wan/"),
-            self.civil,
-            execute,
-            rng=random.Random(2),
-            on_lost=_ignore,
-        )
-        await self.hub.start()
-
-    async def start_head(self) -> None:
-        self.head = HeadEndWan(
-            self.broker.link("head-end", random.Random(3)),
-            self.head_nvm,
-            self.civil,
-            rng=random.Random(4),
-            on_event=lambda hub, event: self.events.append(event),
-            on_status=lambda hub, status: self.statuses.append(status),
-            on_lost=_ignore,
-        )
-        await self.head.start()
-
-    async def start(self) -> None:
-        await self.start_hub()
-        await self.start_head()
-
-    async def kill_hub(self, *, cut_at_commit: int | None = None, is_written: bool = False) -> None:
-        """Power off between two instructions; NVM keeps what was committed."""
-        self.hub_nvm.cut_power()
-        _cut_power(self.hub.link)
-        await self.hub.close()
-        self.hub_nvm = self.hub_nvm.after_power_cut(cut_at_commit=cut_at_commit, is_written=is_written)
-
-    async def kill_head(self) -> None:
-        self.head_nvm.cut_power()
-        _cut_power(self.head.link)
-        await self.head.close()
-        self.head_nvm = self.head_nvm.after_power_cut()
-
-    async def close(self) -> None:
-        await self.hub.close()
-        await self.head.close()
-
-
-def _ignore(_: LostError) -> None:
-    pass
-
-
-def _cut_power(link: object) -> None:
-    assert isinstance(link, MemoryLink)
-    link.cut_power()
-
-
-def virtual(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
-    """Run a test coroutine in virtual time."""
-
-    @functools.wraps(test)
-    def wrapped(**fixtures: Any) -> None:
-        run(test(**fixtures), speed=MAX_SPEED)
-
-    return wrapped
-
+from smets1.hardware.clock import EmulatorLoop
 
 # --- the plain way -----------------------------------------------------------------------------------
 
@@ -422,150 +297,6 @@ async def test_a_bad_line(seed: int) -> None:
     world.broker.fault = None
     await asyncio.sleep(10 * 3600)
     assert world.hub.unanswered_count == 0
-    await world.close()
-
-
-# --- power cuts ---------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("is_written", [False, True])
-@pytest.mark.parametrize("at", range(1, 6))
-@virtual
-async def test_hub_loses_power_at_any_commit(at: int, is_written: bool) -> None:
-    """Effect and answer are in one commit: never twice, never lost."""
-    world = World()
-    world.hub_nvm = MemoryNvm(cut_at_commit=at, is_written=is_written)
-    await world.start_head()
-    try:
-        await world.start_hub()
-    except LostError:
-        assert at == 1
-    names = ["a", "b", "c"]
-    asking = [asyncio.create_task(world.head.ask(HUB, world.request(name))) for name in names]
-    await asyncio.sleep(60)
-    await world.kill_hub()
-    await world.start_hub()
-    answers = await asyncio.gather(*asking)
-    assert [answer.status for answer in answers] == 3 * [WanStatus.DONE]
-    assert world.effect_count == 3
-    await world.close()
-
-
-@pytest.mark.parametrize("is_written", [False, True])
-@pytest.mark.parametrize("at", range(1, 6))
-@virtual
-async def test_record_lets_the_device_commit(at: int, is_written: bool) -> None:
-    """The other form of the hook: the device calls `record` and commits by itself, then still has work to do."""
-    world = World()
-
-    async def execute(request: WanRequest) -> WanResponse:
-        response = await world.count(request)
-        world.hub.record(request, response)
-        world.hub_nvm.commit()
-        await asyncio.sleep(1)
-        return response
-
-    world.execute = execute
-    world.hub_nvm = MemoryNvm(cut_at_commit=at, is_written=is_written)
-    await world.start_head()
-    try:
-        await world.start_hub()
-    except LostError:
-        assert at == 1
-    asking = [asyncio.create_task(world.head.ask(HUB, world.request(name))) for name in ("a", "b")]
-    await asyncio.sleep(60)
-    await world.kill_hub()
-    await world.start_hub()
-    assert [answer.status for answer in await asyncio.gather(*asking)] == 2 * [WanStatus.DONE]
-    assert world.effect_count == 2
-    await world.close()
-
-
-# Around every step of a request: two latencies of 20 ms, half a second of work, two latencies, receipt.
-_MOMENTS_S = (0.0, 0.01, 0.03, 0.05, 0.3, 0.53, 0.545, 0.555, 0.57, 0.59, 0.61, 0.63, 1.0)
-
-
-@pytest.mark.parametrize("moment_s", _MOMENTS_S)
-@virtual
-async def test_hub_is_killed_at_any_moment(moment_s: float) -> None:
-    world = World()
-    await world.start()
-    event = world.hub.report(METER, 1, 0xFC01, b"alert")
-    await asyncio.sleep(0.01)
-    asking = asyncio.create_task(world.head.ask(HUB, world.request("a")))
-    await asyncio.sleep(moment_s)
-    await world.kill_hub()
-    await asyncio.sleep(5)
-    await world.start_hub()
-    assert (await asking).status == WanStatus.DONE
-    await asyncio.sleep(60)
-    assert world.effect_count == 1
-    assert world.events == [event]
-    assert world.hub.unanswered_count == 0
-    await world.close()
-
-
-@pytest.mark.parametrize("moment_s", _MOMENTS_S)
-@virtual
-async def test_head_end_is_killed_at_any_moment(moment_s: float) -> None:
-    world = World()
-    await world.start()
-    request = world.request("a", frame=b"x")
-    asking = asyncio.create_task(world.head.ask(HUB, request))
-    event = world.hub.report(METER, 1, 0xFC01, b"alert")
-    await asyncio.sleep(moment_s)
-    await world.kill_head()
-    asking.cancel()
-    await asyncio.sleep(5)
-    await world.start_head()
-    assert world.head.pending() in ([], [(HUB, request)])
-    assert (await world.head.ask(HUB, request)).frame == b"x"
-    await asyncio.sleep(60)
-    assert world.effect_count == 1
-    assert world.events[:1] == [event]  # twice only where the kill fell between the listener and the commit
-    assert world.hub.unanswered_count == 0
-    world.head.forget("a")
-    await asyncio.sleep(1)
-    assert world.head_nvm.keys("ask/") == []
-    await world.close()
-
-
-@virtual
-async def test_event_mark_is_committed_with_the_listeners_own_record() -> None:
-    """A power cut at any commit of the head end: what the listener has put is there exactly once."""
-    for at in range(1, 4):
-        for is_written in (False, True):
-            world = World()
-            world.head_nvm = MemoryNvm(cut_at_commit=at, is_written=is_written)
-
-            def put(_: int, event: WanEvent, world: World = world) -> None:
-                log = world.head_nvm.get("log") or b""
-                world.head_nvm.put("log", log + event.frame)
-
-            await world.start()
-            world.head.on_event = put
-            world.hub.report(METER, 1, 0xFC01, b"1")
-            await asyncio.sleep(5)
-            world.hub.report(METER, 1, 0xFC01, b"2")
-            await asyncio.sleep(5)
-            await world.kill_head()
-            await world.start_head()
-            world.head.on_event = put
-            await asyncio.sleep(600)
-            assert world.head_nvm.get("log") == b"12"
-            await world.close()
-
-
-@virtual
-async def test_nvm_failure_of_the_head_end_reaches_who_asks() -> None:
-    world = World()
-    world.head_nvm = MemoryNvm(cut_at_commit=1)
-    await world.start()
-    with pytest.raises(LostError):
-        await world.head.ask(HUB, world.request("a"))
-    with pytest.raises(LostError):
-        await world.head.ask(HUB, world.request("b"))
-    assert world.executed == []
     await world.close()
 
 
