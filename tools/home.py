@@ -8,6 +8,7 @@ installation: hub first, then the devices, each joining by its install code.
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import replace
@@ -39,8 +40,12 @@ from smets1.firmware.zigbee.node import HanNode
 from smets1.hardware.air import Air, Capture
 from smets1.hardware.air.fault_plan import FaultPlan
 from smets1.hardware.clock import MAX_SPEED, EmulatorLoop
-from smets1.hardware.radio import FrameRadio, KeyOrigin, LinkKey, NodeRole
+from smets1.hardware.radio import FrameRadio, HanPort, KeyOrigin, LinkKey, NodeRole
+from smets1.hardware.ezsp.bellows_line import require_bellows
+from smets1.hardware.ezsp.modem import ModemConfig
+from smets1.hardware.ezsp.radio import EzspRadio
 from smets1.hardware.rcp import RcpRadio, open_pipe
+from smets1.hardware.rcp.pipe import BytePipe
 from smets1.headend.head_end import HeadEnd
 from smets1.hub.chf import AdmittedDevice, Chf
 from smets1.hub.device_log import DeviceLog
@@ -350,9 +355,7 @@ class Home:
         node_config = NodeConfig(may_join=may_join, extended_pan_id=self.extended_pan_id)
         if channel is not None:
             node_config = replace(node_config, channels=(channel,))
-        radio = self._radio(config)
-        rng = self.seeds.random("han", name)
-        port = HanNode(radio, self._loop, nvm, rng, _NODE_ROLES[config.role], node_config)
+        port = self._port(config, nvm, node_config)
         civil = self.civil  # the hub's: the head end keeps it right
         if config.role is not Role.CHF:
             epoch_us = self.civil.utc_us() - self._loop.now_us()
@@ -361,15 +364,41 @@ class Home:
             port=port, scheduler=self._loop, civil=civil, nvm=nvm, rng=self.seeds.random("device", name)
         )
 
+    def _port(self, config: DeviceConfig, nvm: DeviceNvm, node_config: NodeConfig) -> HanPort:
+        rng = self.seeds.random("han", format_eui64(config.eui64))
+        role = _NODE_ROLES[config.role]
+        if config.radio.kind is not RadioKind.EZSP:
+            return HanNode(self._radio(config), self._loop, nvm, rng, role, node_config)
+        self._check_speed(config)
+        require_bellows()
+        return self._modem(open_pipe(config.radio.port), config, nvm, node_config, rng)
+
+    def _modem(
+        self,
+        pipe: BytePipe,
+        config: DeviceConfig,
+        nvm: DeviceNvm,
+        node_config: NodeConfig,
+        rng: random.Random,
+    ) -> HanPort:
+        modem_config = ModemConfig(
+            channels=node_config.channels,
+            extended_pan_id=node_config.extended_pan_id,
+            may_join=node_config.may_join,
+        )
+        role = _NODE_ROLES[config.role]
+        return EzspRadio(pipe, config.eui64, self._loop, nvm, role, modem_config, rng=rng)
+
     def _radio(self, config: DeviceConfig) -> FrameRadio:
         if config.radio.kind is RadioKind.AIR:
             return self.air.radio(config.eui64, name=config.role.value)
-        where = f"{self.config.file}:{config.line}: radio {config.radio}"
-        if config.radio.kind is not RadioKind.RCP:
-            raise InputError(f"{where} is not supported yet: write air: or rcp:/dev/ttyACM0")
-        if self._loop.speed == MAX_SPEED:
-            raise InputError(f"{where} needs a finite speed: at speed max time runs ahead of a stick")
+        self._check_speed(config)
         return RcpRadio(open_pipe(config.radio.port), config.eui64, self._loop)
+
+    def _check_speed(self, config: DeviceConfig) -> None:
+        if self._loop.speed == MAX_SPEED:
+            where = f"{self.config.file}:{config.line}: radio {config.radio}"
+            raise InputError(f"{where} needs a finite speed: at speed max time runs ahead of a stick")
 
     def _add(self, config: DeviceConfig) -> None:
         makers: dict[Role, Callable[[DeviceConfig], Device]] = {

@@ -30,6 +30,8 @@ _NOBODY: Final = 0xFFFF
 _NO_EUI64: Final = 0
 _NO_INDEX: Final = 0xFF
 _BLOCK_BITS: Final = 0xFF
+_UNICAST_BINDING: Final = 1
+_GROUP_BINDING: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -387,6 +389,25 @@ class EzspMessages(EzspNetwork):
         """Routes are found by the stack itself; a host that knows better is thanked."""
         return {"status": Status.SUCCESS}
 
+    def _get_binding(self, index: int) -> Answer:
+        """What others have asked the device object to bind."""
+        entries = self.stack.zdo.bindings.entries
+        record = dict.fromkeys(
+            ("kind", "local_endpoint", "cluster_id", "remote_endpoint", "identifier", "network_index"), 0
+        )
+        if index >= self.configuration[ConfigId.BINDING_TABLE_SIZE]:
+            return {"status": Status.INDEX_OUT_OF_RANGE, "binding": record}
+        if index < len(entries):
+            bound = entries[index]
+            record.update(
+                kind=_GROUP_BINDING if bound.destination is None else _UNICAST_BINDING,
+                local_endpoint=bound.source_endpoint,
+                cluster_id=bound.cluster_id,
+                remote_endpoint=bound.destination_endpoint or 0,
+                identifier=(bound.group or 0) if bound.destination is None else bound.destination,
+            )
+        return {"status": Status.SUCCESS, "binding": record}
+
     def _no_binding(self, **_values: Any) -> Answer:
         return {"status": Status.INDEX_OUT_OF_RANGE}
 
@@ -413,6 +434,7 @@ class EzspMessages(EzspNetwork):
         "setMulticastTableEntry": _set_group,
         "setSourceRoute": _source_route,
         "clearBindingTable": EzspNetwork._accepted,
+        "getBinding": _get_binding,
         "setBinding": _no_binding,
         "deleteBinding": _no_binding,
     }

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 import pytest
 from bench_rcp import STICK
@@ -12,7 +14,7 @@ from smets1.eui64 import Eui64
 from smets1.hardware.radio import KeyOrigin
 from smets1.hardware.rcp import MemoryCable, RcpRadio
 from smets1.tools.demo_story import DemoStory
-from smets1.tools.dongle import Dongle
+from smets1.tools.dongle import Dongle, EzspDongle
 from smets1.tools.home import Home
 from smets1.tools.home_config import DeviceConfig
 
@@ -83,3 +85,35 @@ async def test_the_story_of_a_day(
     assert "supply ON" in capsys.readouterr().out
     assert home.esme.authorisation.generation == home.gsme.authorisation.generation == 1
     assert len(sticks) == 5
+
+
+@pytest.fixture
+def modems(monkeypatch: pytest.MonkeyPatch) -> Sticks:
+    """From here on each device of a home gets an EZSP stick, through the real bellows; the cables, by device."""
+    pytest.importorskip("bellows", reason="bellows is not installed (it is in the extra [radio])")
+    cables: Sticks = {}
+    starting = []
+
+    def port(home: Home, config: DeviceConfig, nvm: Any, node_config: Any) -> Any:
+        cable = cables[config.eui64] = MemoryCable(home._loop)
+        dongle = EzspDongle(
+            home.air, cable.stick, config.eui64, random.Random(config.eui64), version=13 + len(cables) % 2
+        )
+        starting.append(asyncio.get_running_loop().create_task(dongle.start()))
+        rng = home.seeds.random("han", str(config.eui64))
+        return home._modem(cable.host, config, nvm, node_config, rng)
+
+    monkeypatch.setattr(Home, "_port", port)
+    return cables
+
+
+async def test_six_devices_live_on_ezsp_sticks(modems: Sticks, smets1_home: MakeHome) -> None:
+    home = await smets1_home(seed=7)
+    assert len(modems) == 5  # the GPF lives in the hub
+    assert all(is_keyed(home, device) for device in ("esme", "gsme", "ppmid", "ihd"))
+    token = home.headend.make_utrn(home.esme.eui64, pounds=10)
+    result = await home.ppmid.enter_utrn(token)
+    assert result.is_accepted
+    assert home.esme.account.balance_mp == 1_000_000
+    await home.clock.advance(minutes=40)  # the gas meter has slept, woken and reported
+    assert "connected" in home.ihd.screen["home"][0]
