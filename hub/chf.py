@@ -37,7 +37,7 @@ from smets1.firmware.zcl.frame import ZclHeader, command_frame, general_frame
 from smets1.firmware.zcl.general import DefaultResponse
 from smets1.firmware.zcl.server import LATER, Answer, CommandContext, Via, reply
 from smets1.firmware.zcl.status import Side, Status
-from smets1.hardware.radio import ApsIndication, JoinedDevice, KeyOrigin, LinkKey
+from smets1.hardware.radio import ApsIndication, JoinedDevice, KeyOrigin, LinkKey, NetworkInfo
 from smets1.hub.device_log import DeviceLog, DeviceLogEntry
 from smets1.hub.firmware_relay import FirmwareRelay
 from smets1.hub.gpf import LONGEST_WAIT_US, GasProxy, WaitingInstruction
@@ -114,6 +114,7 @@ class Chf(Device):
         self._gas_price_listeners = PriceListeners(self.app, MIRROR_ENDPOINT)
         self._gas_awake = asyncio.Event()
         self._gas_answered_us = -_GAS_STAYS_US
+        self._has_network = False
         self._admit(devices)
         self._add_hub_clusters()
         if not self.gas.is_removed:
@@ -156,10 +157,16 @@ class Chf(Device):
             await self.port.form()
         for entry in self.device_log.entries():
             self._give_install_key(entry)
+        self._has_network = True
         self.keyed.set()
         while True:
             await self.port.permit_join(_PERMIT_S)
             await asyncio.sleep(_PERMIT_EVERY_S)
+
+    def on_network_up(self, info: NetworkInfo) -> None:
+        super().on_network_up(info)
+        if self._has_network:  # its stick was away
+            self.keyed.set()
 
     def _give_install_key(self, entry: DeviceLogEntry) -> None:
         if self.port.link_key(entry.eui64) is None:

@@ -40,10 +40,10 @@ from smets1.firmware.zigbee.node import HanNode
 from smets1.hardware.air import Air, Capture
 from smets1.hardware.air.fault_plan import FaultPlan
 from smets1.hardware.clock import MAX_SPEED, EmulatorLoop
-from smets1.hardware.radio import FrameRadio, HanPort, KeyOrigin, LinkKey, NodeRole
 from smets1.hardware.ezsp.bellows_line import require_bellows
 from smets1.hardware.ezsp.modem import ModemConfig
 from smets1.hardware.ezsp.radio import EzspRadio
+from smets1.hardware.radio import FrameRadio, HanPort, KeyOrigin, LinkKey, NodeRole
 from smets1.hardware.rcp import RcpRadio, open_pipe
 from smets1.hardware.rcp.pipe import BytePipe
 from smets1.headend.head_end import HeadEnd

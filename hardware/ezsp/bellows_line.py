@@ -57,10 +57,10 @@ class _Transport:
 
 @cache
 def _ezsp_class() -> Any:
-    base = require_bellows().EZSP
+    base: Any = require_bellows().EZSP
     import bellows.types as bellows_types
 
-    class PipedEzsp(base):  # type: ignore[misc]
+    class PipedEzsp(base):  # type: ignore[misc]  # bellows has no types
         """bellows' EZSP, its blocks handed to `on_block`."""
 
         on_block: Callable[[Values], None] = staticmethod(lambda values: None)

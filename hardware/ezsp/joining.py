@@ -18,6 +18,7 @@ from smets1.hardware.radio import JoinedDevice, KeyOrigin, LinkKey, NetworkInfo,
 __all__ = ["EzspJoining", "mask_of"]
 
 _SCANS: Final = 3  # Smart Energy: three scans at once, then the application backs off
+_SCAN_WAIT_S: Final = 15.0
 _JOIN_WAIT_S: Final = 30.0
 _FORM_WAIT_S: Final = 10.0
 _LEAVE_WAIT_S: Final = 9.0
@@ -51,6 +52,7 @@ class EzspJoining(EzspModem):
         """`rng` makes the network key and PAN identifier of a coordinator."""
         super().__init__(*args, **options)
         self._rng = rng
+        self._permit_until_us: int | None = None
         self._ended: asyncio.Future[Status] | None = None
         self._joining: dict[Eui64, tuple[int | None, bool]] = {}  # update of the trust centre, is sleepy
         self._leaving: dict[Eui64, asyncio.Event] = {}
@@ -99,11 +101,12 @@ class EzspJoining(EzspModem):
         ezsp = await self._wait_open()
         types = ezsp.types
         try:
-            return await ezsp.startScan(
-                scanType=types.EzspNetworkScanType(kind),
-                channelMask=types.Channels(mask_of(self._config.channels)),
-                duration=self._config.scan_exponent,
-            )
+            async with asyncio.timeout(_SCAN_WAIT_S):  # bellows itself would wait for ever
+                return await ezsp.startScan(
+                    scanType=types.EzspNetworkScanType(kind),
+                    channelMask=types.Channels(mask_of(self._config.channels)),
+                    duration=self._config.scan_exponent,
+                )
         except asyncio.CancelledError:
             raise
         except Exception as error:  # bellows has no common ancestor of what may go wrong
@@ -212,19 +215,29 @@ class EzspJoining(EzspModem):
         """Under the install-code keys of those whom the whitelist names, this node and all routers."""
         ezsp = await self._wait_open()
         duration_s = max(0, min(duration_s, 254))
+        self._permit_until_us = self._scheduler.now_us() + duration_s * 1_000_000
+        await self._guarded("permitJoining", self._put_permit(ezsp))
+        await self._tell_permit(duration_s)
+
+    async def _put_permit(self, ezsp: Any) -> None:
+        if self._permit_until_us is None:
+            return
+        left_us = self._permit_until_us - self._scheduler.now_us()
         types = ezsp.types
         if self._role is NodeRole.COORDINATOR:
             may_join = self._config.may_join or (lambda _: True)
-            await self._ask("clearTransientLinkKeys")
+            await ezsp.clearTransientLinkKeys()
             for eui64, key in self._memory.install_keys.items():
-                if duration_s and may_join(eui64):
+                if left_us > 0 and may_join(eui64):
                     theirs = types.EUI64.deserialize(eui64.to_bytes(8, "little"))[0]
                     flags = types.SecurityManagerContextFlags(0)
-                    await self._ask("importTransientKey", theirs, types.KeyData(key), flags)
-        await self._ask("permitJoining", duration_s)
-        await self._tell_permit(duration_s)
+                    await ezsp.importTransientKey(theirs, types.KeyData(key), flags)
+        await ezsp.permitJoining(max(0, left_us // 1_000_000))
 
     async def _tell_permit(self, duration_s: int) -> None:
+        raise NotImplementedError
+
+    async def _guarded(self, name: str, work: Any) -> Any:
         raise NotImplementedError
 
     async def _on_callback(self, name: str, args: Any) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from dataclasses import dataclass, field
 from logging import getLogger
 from typing import Any, Final
@@ -98,7 +99,7 @@ class EzspModem:
         self._config = config or ModemConfig()
         self._scheduler = scheduler
         self._memory = ModemMemory(nvm)
-        self._groups = Groups(self._memory, lambda: self._spawn(self._put_groups()))
+        self._groups = Groups(self._memory, self._on_groups)
         self._line = EzspLine(pipe, self._on_block, self._on_lost)
         self._listener: HanListener | None = None
         self._endpoints: tuple[SimpleDescriptor, ...] = ()
@@ -106,6 +107,7 @@ class EzspModem:
         self._network_key: bytes | None = None
         self._is_closed = False
         self._is_open = False
+        self._is_restarting = False  # on purpose, and for a moment: nobody above is told
         self._is_down = False  # a network is known, and lost for now
         self._told_up = False
         self._opened = asyncio.Event()
@@ -131,13 +133,16 @@ class EzspModem:
     async def _stay_open(self) -> None:
         while True:
             await self._lost.wait()
-            self.lost_count += 1
+            if not self._is_restarting:
+                self.lost_count += 1
             while not self._is_open:
-                await asyncio.sleep(_REOPEN_S)
+                if not self._is_restarting:
+                    await asyncio.sleep(_REOPEN_S)
                 try:
                     await self._open()
                 except (LostError, NoAnswerError) as error:
                     _log.warning("%s: %s", format_eui64(self._eui64), error)
+                    self._give_up_restart()
 
     async def _open(self) -> None:
         self._lost.clear()
@@ -153,6 +158,7 @@ class EzspModem:
             self._line.close()
             raise LostError(f"{self._line.pipe}: {error!r}") from None
         self._is_open = True
+        self._is_restarting = False
         self._opened.set()
         _log.info("%s: %s: EZSP %d", format_eui64(self._eui64), self._line.pipe, ezsp.ezsp_version)
         self._tell_network()
@@ -200,6 +206,10 @@ class EzspModem:
             list(descriptor.output_clusters),
         )
 
+    def _on_groups(self) -> None:
+        if self._is_open:
+            self._spawn(self._put_groups())
+
     async def _put_groups(self, ezsp: Any = None) -> None:
         ezsp = ezsp or self._line.ezsp
         if ezsp is None:
@@ -243,9 +253,13 @@ class EzspModem:
         self._is_down = False
         await self._sync_keys(ezsp)
         await self._put_poll_interval(ezsp)
+        await self._put_permit(ezsp)
 
     async def _put_poll_interval(self, ezsp: Any) -> None:
         """Sleepy end devices poll as often as they are told."""
+
+    async def _put_permit(self, ezsp: Any) -> None:
+        """A stick that was reset lets nobody join any more."""
 
     # --- keys in the stick ----------------------------------------------------------------------------
 
@@ -310,6 +324,20 @@ class EzspModem:
         self._on_stick_lost()
         self._tell_down("the stick is gone")
 
+    def _restart(self) -> None:
+        """Reset the stick and set it up anew."""
+        self._is_restarting = True
+        self._is_open = False
+        self._opened.clear()
+        self._line.close()
+        self._on_stick_lost()
+        self._lost.set()
+
+    def _give_up_restart(self) -> None:
+        if self._is_restarting:
+            self._is_restarting = False
+            self._tell_down("the stick is gone")
+
     def _on_stick_lost(self) -> None:
         """Whoever waits for the stick waits in vain."""
 
@@ -327,6 +355,10 @@ class EzspModem:
 
     async def _wait_open(self) -> Any:
         """bellows' EZSP, when the stick is there. Raises NoAnswerError where it is not."""
+        if self._is_restarting and not self._is_closed:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_UP_WAIT_S):
+                    await self._opened.wait()
         if not self._is_open or self._is_closed:
             raise NoAnswerError(f"{self._line.pipe}: the stick is not there")
         return self._line.ezsp
@@ -338,7 +370,7 @@ class EzspModem:
             return await ezsp._command(name, *args)
         except (LostError, NoAnswerError, asyncio.CancelledError):
             raise
-        except Exception as error:  # bellows has no common ancestor of what may go wrong
+        except Exception as error:  # as above
             raise NoAnswerError(f"{self._line.pipe}: {name}: {error!r}") from None
 
     # --- what it tells --------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
-from smets1.errors import MisuseError, NoAnswerError, RefusedError, SecurityError
+from smets1.errors import LostError, MisuseError, NoAnswerError, RefusedError, SecurityError
 from smets1.eui64 import Eui64
 from smets1.hardware.ezsp.fragments import MAX_BLOCKS, Collector, cut
 from smets1.hardware.ezsp.joining import EzspJoining, mask_of
@@ -54,6 +54,7 @@ _UNICAST_BINDING: Final = 1
 _GROUP_BINDING: Final = 3
 _NEVER: Final = (0xFFFF, EventUnits.MINUTES)  # 45 days: a stick has no word for it
 _MAX_BINDINGS: Final = 32
+_ADDRESS_ENTRIES: Final = 16
 _RX_ON: Final = 0x08
 _ROUTERS: Final = 0xFFFC
 _MGMT_PERMIT: Final = 0x0036
@@ -74,6 +75,7 @@ class EzspRadio(EzspJoining):
         self._key_waits: dict[Eui64, list[asyncio.Future[LinkKey]]] = {}
         self._bindings: list[Any] = []
         self._imports: list[asyncio.Task[None]] = []
+        self._told_addresses: dict[Eui64, int] = {}
 
     # --- what it is -----------------------------------------------------------------------------------
 
@@ -106,8 +108,7 @@ class EzspRadio(EzspJoining):
             return
         self._endpoints = endpoints
         if self._is_open:
-            self._line.close()
-            self._on_lost("endpoints have changed: it is set up anew")
+            self._restart()
 
     # --- HanPort: coming and going --------------------------------------------------------------------
 
@@ -144,6 +145,7 @@ class EzspRadio(EzspJoining):
     def _on_stick_lost(self) -> None:
         waiting: list[asyncio.Future[Any]] = [*self._sent.values(), *self._asked.values(), *self._polls]
         waiting += [future for waits in self._key_waits.values() for future in waits]
+        self._told_addresses.clear()
         for future in waiting:
             if not future.done():
                 future.set_exception(NoAnswerError("the stick is gone"))
@@ -156,7 +158,7 @@ class EzspRadio(EzspJoining):
         if self._info is None or self._is_down:
             raise NoAnswerError("not on a network")
         if message.is_secured:
-            self._check_key_with(message.destination)
+            await self._tell_address(ezsp, self._partner_at(message.destination), message.destination)
         while self._imports:  # the stick must have the key before it can use it
             await asyncio.wait(self._imports)
         blocks = cut(message.payload, is_secured=message.is_secured)
@@ -170,14 +172,27 @@ class EzspRadio(EzspJoining):
         frame = self._frame(ezsp, message)
         frame.options |= ApsOption.FRAGMENT | ApsOption.RETRY
         for number, block in enumerate(blocks):
-            frame.groupId = number if number else len(blocks) << 8
+            frame.groupId = number or len(blocks) << 8
             frame.sequence = await self._send_frame(ezsp, message, frame, block)
 
-    def _check_key_with(self, destination: int) -> None:
+    def _partner_at(self, destination: int) -> Eui64:
+        """Whose link key protects what goes there. Raises SecurityError where there is none."""
         partner = self._memory.addresses.get(destination)
         key = None if partner is None else self._memory.keys.get(partner)
-        if key is None or key.origin is KeyOrigin.INSTALL_CODE:
+        if partner is None or key is None or key.origin is KeyOrigin.INSTALL_CODE:
             raise SecurityError(f"no link key for application traffic with 0x{destination:04X}")
+        return partner
+
+    async def _tell_address(self, ezsp: Any, partner: Eui64, short_address: int) -> None:
+        """The stick finds keys by EUI-64: it must know who is at an address that only we have asked for."""
+        if self._told_addresses.get(partner) == short_address:
+            return
+        theirs = ezsp.types.EUI64.deserialize(partner.to_bytes(8, "little"))[0]
+        *_, known = await self._ask("lookupNodeIdByEui64", theirs)
+        if int(known) != short_address:
+            index = len(self._told_addresses) % _ADDRESS_ENTRIES
+            await self._ask("replaceAddressTableEntry", index, theirs, short_address, False)
+        self._told_addresses[partner] = short_address
 
     def _frame(self, ezsp: Any, message: ApsMessage) -> Any:
         options = ApsOption.ENABLE_ROUTE_DISCOVERY | ApsOption.ENABLE_ADDRESS_DISCOVERY
@@ -228,7 +243,7 @@ class EzspRadio(EzspJoining):
         """bellows has no common ancestor of what may go wrong. Raises NoAnswerError."""
         try:
             return await work
-        except (NoAnswerError, SecurityError, TimeoutError, asyncio.CancelledError):
+        except (LostError, NoAnswerError, SecurityError, asyncio.CancelledError):
             raise
         except Exception as error:
             raise NoAnswerError(f"{self._line.pipe}: {name}: {error!r}") from None

@@ -316,7 +316,15 @@ class EzspMessages(EzspNetwork):
         if self._address_entry(index) is None:
             return {"status": Status.INDEX_OUT_OF_RANGE}
         self._addresses[index] = (eui64, short_address)
+        self._tell_stack(index)
         return {"status": Status.SUCCESS}
+
+    def _tell_stack(self, index: int) -> None:
+        """What the host knows the stack needs as well: which link key belongs to an address."""
+        eui64, short_address = self._addresses[index]
+        if eui64 not in (_NO_EUI64, 0xFFFFFFFFFFFFFFFF) and short_address < 0xFFF8:
+            self.stack.nwk.learn_address(short_address, eui64)
+            self.stack.settle(self._now_us)
 
     def _set_address_eui64(self, index: int, eui64: Eui64) -> Answer:
         entry = self._address_entry(index)
@@ -326,6 +334,7 @@ class EzspMessages(EzspNetwork):
         entry = self._address_entry(index)
         if entry is not None:
             self._addresses[index] = (entry[0], short_address)
+            self._tell_stack(index)
         return {}
 
     def _is_address_active(self, index: int) -> Answer:
@@ -346,6 +355,7 @@ class EzspMessages(EzspNetwork):
         }
         if entry is not None:
             self._addresses[index] = (new_eui64, new_short)
+            self._tell_stack(index)
             self._set_extended(new_eui64, new_extended_timeout)
         return answer
 

@@ -10,17 +10,10 @@ import pytest
 from bench_ezsp import EzspBench
 from bench_rcp import HUB, METER, message
 
-from smets1.errors import InputError, LostError, NoAnswerError, RefusedError, SecurityError
-from smets1.firmware.nvm import MemoryNvm
 from smets1.hardware.clock import MAX_SPEED, run
-from smets1.hardware.ezsp.modem import ModemConfig
-from smets1.hardware.ezsp.radio import EzspRadio
 from smets1.hardware.radio import (
-    BROADCAST_RX_ON,
     COORDINATOR,
     ApsSecurity,
-    KeyOrigin,
-    LinkKey,
     NodeRole,
 )
 

@@ -117,3 +117,33 @@ async def test_six_devices_live_on_ezsp_sticks(modems: Sticks, smets1_home: Make
     assert home.esme.account.balance_mp == 1_000_000
     await home.clock.advance(minutes=40)  # the gas meter has slept, woken and reported
     assert "connected" in home.ihd.screen["home"][0]
+
+
+@pytest.mark.parametrize("pause_s", [0.5, 2.0, 3.0, 4.0, 6.0])
+async def test_an_ezsp_stick_is_pulled_out_while_its_device_comes_up(
+    modems: Sticks, smets1_home: MakeHome, pause_s: float
+) -> None:
+    home = await smets1_home(seed=7, waits=False)
+    await asyncio.sleep(pause_s)
+    assert not all(is_keyed(home, device) for device in ("esme", "gsme", "ppmid", "ihd"))
+    pulled = [modems[home.ppmid.eui64], modems[home.chf.eui64]]
+    for cable in pulled:
+        cable.unplug()
+    await asyncio.sleep(2)
+    for cable in pulled:
+        cable.plug()
+    await home.joined(1200)
+    assert all(is_keyed(home, device) for device in ("esme", "gsme", "ppmid", "ihd"))
+
+
+@pytest.mark.slow
+async def test_the_story_of_a_day_on_ezsp_sticks(
+    modems: Sticks, smets1_home: MakeHome, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The same as on the air and on RCP sticks."""
+    toml = "start = 2023-01-16T00:00:00Z\n[prepayment]\nbalance_pounds = 10\nmax_meter_balance_pounds = 50\n"
+    home = await smets1_home(seed=7, toml=toml)
+    await DemoStory(home, "on simulated sticks").tell()  # raises where something is not as it should be
+    assert "supply ON" in capsys.readouterr().out
+    assert home.esme.authorisation.generation == home.gsme.authorisation.generation == 1
+    assert len(modems) == 5
