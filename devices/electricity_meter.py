@@ -12,7 +12,7 @@ from typing import Final
 
 from smets1.devices.days import SECOND_US
 from smets1.devices.event_log import AlertCode
-from smets1.devices.load import Load, RatioLoad
+from smets1.devices.load import Household, Load, RatioLoad
 from smets1.devices.load_limit import LimitedSupply, LoadLimit, LoadLimiter
 from smets1.devices.meter_core import MeterCore
 from smets1.devices.metering import ProfileLog
@@ -24,6 +24,7 @@ from smets1.devices.supply import OffReason
 from smets1.devices.tamper import ELECTRICITY_SENSORS
 from smets1.devices.tariff import Tariff
 from smets1.devices.voltage import MainsVoltage, VoltageEvent, VoltageMonitor, VoltageSettings
+from smets1.errors import MisuseError
 
 __all__ = ["ElectricityMeterCore"]
 
@@ -199,6 +200,13 @@ class ElectricityMeterCore(MeterCore):
         """SRV 6.4.2."""
         self.advance(utc_us)
         self.limiter.counter = 0
+
+    def switch_appliance(self, name: str, *, is_on: bool, watts: int | None, utc_us: int) -> None:
+        """Somebody at home switches something. Raises InputError; MisuseError for a load without a house."""
+        if not isinstance(self.load, Household):
+            raise MisuseError("nothing can be plugged in behind this load")
+        self.advance(utc_us)
+        self.load.switch(name, is_on=is_on, watts=watts, utc_us=self.now_us + self._load_shift_us)
 
     def set_voltage(self, mv: int | None, *, utc_us: int) -> None:
         """The street has this voltage from now on; None: its own again. For tests, scenarios and rigs."""

@@ -16,7 +16,7 @@ from itertools import accumulate
 from typing import Final, Protocol
 
 from smets1.devices.days import HOUR_US
-from smets1.errors import MisuseError
+from smets1.errors import InputError, MisuseError
 
 __all__ = [
     "DEFAULT_CONVERSION",
@@ -24,6 +24,7 @@ __all__ = [
     "ConstantLoad",
     "GasConversion",
     "GasFlow",
+    "Household",
     "Load",
     "RatioLoad",
     "RepeatedLoad",
@@ -208,6 +209,39 @@ class ApplianceLoad:
     def power_mw(self, utc_us: int) -> int:
         index = bisect_right(self._changes, utc_us) - 1
         return self.watts * 1000 if index >= 0 and index % 2 == 0 else 0
+
+
+_MAX_APPLIANCES: Final = 100
+
+
+class Household:
+    """A house's own load, and appliances that somebody plugs in and switches, by name."""
+
+    __slots__ = ("_base", "appliances")
+
+    def __init__(self, base: Load) -> None:
+        self._base = base
+        self.appliances: dict[str, ApplianceLoad] = {}
+
+    def switch(self, name: str, *, is_on: bool, watts: int | None, utc_us: int) -> None:
+        """A new name is plugged in, with its `watts`. Raises InputError for one without, or other watts."""
+        appliance = self.appliances.get(name)
+        if appliance is None:
+            if watts is None:
+                raise InputError(f"no appliance {name!r} is plugged in: say its watts")
+            if len(self.appliances) == _MAX_APPLIANCES:
+                raise InputError(f"{_MAX_APPLIANCES} appliances are plugged in: there is no socket left")
+            appliance = self.appliances[name] = ApplianceLoad(watts=watts)
+        elif watts not in (None, appliance.watts):
+            raise InputError(f"{name!r} has {appliance.watts} W: give another appliance another name")
+        appliance.switch(is_on, utc_us=utc_us)
+
+    def energy_uwh(self, utc_us: int) -> int:
+        own = self._base.energy_uwh(utc_us)
+        return own + sum(each.energy_uwh(utc_us) for each in self.appliances.values())
+
+    def power_mw(self, utc_us: int) -> int:
+        return self._base.power_mw(utc_us) + sum(each.power_mw(utc_us) for each in self.appliances.values())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

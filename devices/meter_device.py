@@ -248,10 +248,19 @@ class MeterDevice(Device):
         self._on_change()
         self.nvm.commit()
 
+    def changed(self) -> None:
+        """Somebody has done something to the meter by hand: saved, told, timers set anew."""
+        self._on_change()
+        self.clusters.metering.touch("supply_status", "instantaneous_demand")
+        self.nvm.commit()
+
     def on_clock_set(self) -> None:
-        """The clock has just been set: the core's time jumps with it, its load does not."""
+        """The clock has just been set from the hub's."""
+        self.on_clock_moved(0 if self.upkeep is None else self.upkeep.clock.last_step_us)
+
+    def on_clock_moved(self, step_us: int) -> None:
+        """The clock has been set forward by so much: the core's time jumps with it, its load does not."""
         now_us = self.civil.utc_us()
-        step_us = 0 if self.upkeep is None else self.upkeep.clock.last_step_us
         self.meter.set_clock(now_us, utc_us=now_us - step_us)
         self._on_timer()
         self.face.arm()

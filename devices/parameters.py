@@ -131,7 +131,7 @@ class ParameterBook:
         """Raises RefusedError(NOT_FOUND)."""
         found = self._parameters.get(name)
         if found is None:
-            raise RefusedError(Status.NOT_FOUND, f"there is no parameter {name}")
+            raise RefusedError(Status.NOT_FOUND, f"there is no parameter {name!r:.40}")
         return found
 
     def value(self, name: str) -> Value:
@@ -155,7 +155,8 @@ class ParameterBook:
         if writer not in parameter.writers:
             raise RefusedError(Status.NOT_AUTHORIZED, f"{name} is not for the {writer.value} to write")
         if not parameter.fits(value):
-            raise RefusedError(Status.INVALID_VALUE, f"{name} does not take {value!r}")
+            shown = "that" if parameter.is_secret else f"{value!r:.40}"
+            raise RefusedError(Status.INVALID_VALUE, f"{name} does not take {shown}")
         if parameter.set is None:
             assert isinstance(value, int | str), "fits() has seen its type"
             self._kept[name] = value

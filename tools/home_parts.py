@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from smets1.devices.load import ConstantLoad, GasFlow, Load, SumLoad
+from smets1.devices.load import ConstantLoad, GasFlow, Household, Load, SumLoad
 from smets1.devices.load_csv import read_csv_load
 from smets1.devices.load_profile import GbProfileLoad
 from smets1.devices.meter import ElectricityMeterCore, GasMeterCore
@@ -99,7 +99,7 @@ def _mode(config: HomeConfig, fuel: Fuel) -> PaymentMode:
 
 def electricity_meter(config: HomeConfig, device: DeviceConfig) -> ElectricityMeterCore:
     return ElectricityMeterCore(
-        load=_loads(config, Fuel.ELECTRICITY, device.eui64),
+        load=Household(_loads(config, Fuel.ELECTRICITY, device.eui64)),
         now_us=from_datetime(config.start),
         tariff=_tariff(config, Fuel.ELECTRICITY),
         prepayment=_prepayment(config, Fuel.ELECTRICITY),

@@ -7,6 +7,8 @@
     GET  /api/v1/faults                                 what is wrong with the air now
     POST /api/v1/faults                                 set it, as [faults] does, in JSON; {} clears all
     POST /api/v1/devices/EUI64/keys                     press its keys: {"keys": "A 73946-14433-... B"}
+    POST /api/v1/devices/EUI64/power, /sensors, ...     what hands do in a laboratory (http_controls.py)
+    GET  /api/v1/docs                                   all of these as OpenAPI
 
 Bound to loopback unless told otherwise; on another address every request must bear the token
 (`Authorization: Bearer ...`), compared in constant time.
@@ -26,13 +28,15 @@ from smets1.devices.display_device import DisplayDevice
 from smets1.devices.gsme import Gsme
 from smets1.devices.meter_device import MeterDevice
 from smets1.errors import InputError, LostError
-from smets1.eui64 import format_eui64, parse_eui64
+from smets1.eui64 import format_eui64
 from smets1.firmware.device import Device
 from smets1.headend.api import add_routes
 from smets1.headend.duis.request import MAX_REQUEST_OCTETS
 from smets1.tools.fault_file import faults_of_json
 from smets1.tools.home import Home
 from smets1.tools.home_file import is_loopback
+from smets1.tools.http_controls import add_control_routes
+from smets1.tools.http_request import device_of, json_of
 
 __all__ = ["HttpServer", "require_free"]
 
@@ -71,6 +75,7 @@ class HttpServer:
         app.router.add_get("/api/v1/devices/{eui64}", _get_device)
         app.router.add_get("/api/v1/devices/{eui64}/screen", _get_screen)
         app.router.add_post("/api/v1/devices/{eui64}/keys", _post_keys)
+        add_control_routes(app, self._home, _describe)
         self._runner = web.AppRunner(app, access_log=None)
         await self._runner.setup()
         site = web.TCPSite(self._runner, self._host, self._port)
@@ -117,15 +122,7 @@ def _cannot_listen(host: str, port: int, error: OSError) -> LostError:
 
 
 def _device(request: web.Request) -> Device:
-    home = request.app[_HOME]
-    try:
-        eui64 = parse_eui64(request.match_info["eui64"])
-    except InputError as error:
-        raise web.HTTPBadRequest(text=str(error)) from None
-    device = home.device(eui64)
-    if device is None:
-        raise web.HTTPNotFound(text=f"no device {format_eui64(eui64)} runs here")
-    return device
+    return device_of(request, request.app[_HOME])
 
 
 async def _get_home(request: web.Request) -> web.Response:
@@ -192,12 +189,10 @@ async def _post_keys(request: web.Request) -> web.Response:
 
 
 async def _keys_asked_for(request: web.Request) -> tuple[str, bool]:
-    try:
-        body = await request.json()
-    except ValueError:
-        body = None
+    example = '{"keys": "A"}'
+    body = await json_of(request, example)
     if not isinstance(body, dict) or not isinstance(body.get("keys"), str):
-        raise web.HTTPBadRequest(text='the body must be JSON, as {"keys": "A"}')
+        raise web.HTTPBadRequest(text=f"the body must be JSON, as {example}")
     if len(body["keys"]) > _LONGEST_KEYS:
         raise web.HTTPBadRequest(text=f"at most {_LONGEST_KEYS} characters of keys at a time")
     return body["keys"], body.get("held") is True

@@ -230,3 +230,86 @@ def test_where_the_head_end_runs_elsewhere() -> None:
             assert answer.status == 404
 
     play(story, toml=TOML + "[headend]\nruns_here = false\n")
+
+
+def test_a_laboratorys_hands() -> None:
+    async def story(home: Home, server: HttpServer, session: ClientSession) -> None:
+        device = f"{server.url}/api/v1/devices/00-DB-12-34-56-78-90-A0"
+        async with session.post(f"{device}/sensors", json={"sensor": "magnet", "open": True}) as answer:
+            assert answer.status == 200
+            assert (await answer.json())["supply"] == "on"
+        assert home.esme.meter.tamper.count == 1
+        async with session.post(f"{device}/parameters", json={"name": "currency", "value": "EUR"}) as answer:
+            assert answer.status == 200
+        async with session.get(f"{device}/enrolment") as answer:
+            found = (await answer.json())["differences"]
+        assert found == [{"name": "currency", "part": 1, "is": "EUR", "must_be": "GBP"}]
+        async with session.post(f"{device}/power", json={"on": False}) as answer:
+            assert await answer.json() == {"eui64": "00-DB-12-34-56-78-90-A0", "has_power": False}
+        async with session.get(f"{device}/parameters") as answer:
+            assert answer.status == 404
+        async with session.post(f"{device}/power", json={"on": True}) as answer:
+            assert (await answer.json())["has_power"] is True
+
+    play(story)
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "status", "words"),
+    [
+        ("A0/sensors", b'{"sensor": "nose", "open": true}', 400, "sensor is one of"),
+        ("A0/sensors", b'{"sensor": "magnet", "open": true, "x\\ny": 1}', 400, "has no 'x\\ny'"),
+        ("A0/sensors", b"{", 400, "must be JSON"),
+        ("A0/sensors", b"\xff", 400, "must be JSON"),
+        ("A0/sensors", b"[" * 100_000, 400, "must be JSON"),
+        ("A0/sensors", b"[1]", 400, "takes a JSON object"),
+        ("A0/appliances", b'{"name": "a\\nb", "on": true, "watts": 1}', 400, "name is a text"),
+        ("A0/clock", b'{"drift_ppm": 1e3}', 400, "drift_ppm is a int"),
+        ("A0/battery", b'{"percent": 5}', 400, "no gas meter"),
+        ("A0/power", b'{"on": true}', 400, "has power"),
+        ("A0/parameters", b'{"name": "no\\nsuch", "value": 1}', 400, "no parameter 'no\\nsuch'"),
+        ("A0/parameters", b'{"name": ["x"], "value": 1}', 400, "is a text"),
+        ("A0/parameters", b'{"name": "currency"}', 400, "must be JSON, as"),
+        ("A0/parameters", b'{"name": "currency", "value": {"a": 1}}', 400, "does not take"),
+        ("A0/parameters", b'{"name": "privacy_pin", "value": "98765"}', 400, "does not take that"),
+        ("A0/keys", b"[" * 100_000, 400, "must be JSON, as"),
+        ("FF/power", b'{"on": false}', 404, "in this home"),
+        ("FF/sensors", b'{"sensor": "magnet", "open": true}', 404, "in this home"),
+        ("nobody/power", b'{"on": false}', 400, "EUI-64"),
+    ],
+)
+def test_what_does_not_fit_is_one_line(path: str, body: bytes, status: int, words: str) -> None:
+    async def story(home: Home, server: HttpServer, session: ClientSession) -> None:
+        head = "" if path.startswith("nobody") else "00-DB-12-34-56-78-90-"
+        headers = {"Content-Type": "application/json; charset=no-such"}
+        url = f"{server.url}/api/v1/devices/{head}{path}"
+        async with session.post(url, data=body, headers=headers) as answer:
+            text = await answer.text()
+        assert (answer.status, words in text, "\n" in text) == (status, True, False), text
+        assert len(text) < 200
+
+    play(story)
+
+
+def test_the_description_has_every_path() -> None:
+    async def story(home: Home, server: HttpServer, session: ClientSession) -> None:
+        async with session.get(f"{server.url}/api/v1/docs") as answer:
+            described = await answer.json()
+        assert server._runner is not None
+        served = {
+            (route.method.lower(), route.resource.canonical)
+            for route in server._runner.app.router.routes()
+            if route.resource is not None and route.method != "HEAD"
+        }
+        named = {
+            (method, path)
+            for path, item in described["paths"].items()
+            for method in item.keys() - {"parameters"}
+        }
+        assert named == served
+        async with session.get(
+            f"{server.url}/api/v1/devices/00-DB-12-34-56-78-90-A0/enrolment?group=ZZ"
+        ) as no:
+            assert (no.status, "no table" in await no.text()) == (400, True)
+
+    play(story)

@@ -1,0 +1,42 @@
+"""What the paths of the HTTP face have in common: whom a request is about, and its JSON."""
+
+from __future__ import annotations
+
+import json
+
+from aiohttp import web
+
+from smets1.errors import InputError
+from smets1.eui64 import Eui64, format_eui64, parse_eui64
+from smets1.firmware.device import Device
+from smets1.tools.home import Home
+
+__all__ = ["device_of", "eui64_of", "json_of"]
+
+
+def eui64_of(request: web.Request) -> Eui64:
+    """Of the path. Raises HTTPBadRequest."""
+    try:
+        return parse_eui64(request.match_info["eui64"])
+    except InputError as error:
+        raise web.HTTPBadRequest(text=str(error)) from None
+
+
+def device_of(request: web.Request, home: Home) -> Device:
+    """The device of the path. Raises HTTPBadRequest, HTTPNotFound where it is unknown or has no power."""
+    eui64 = eui64_of(request)
+    device = home.device(eui64)
+    if device is None:
+        raise web.HTTPNotFound(text=f"no device {format_eui64(eui64)} runs here")
+    return device
+
+
+async def json_of(request: web.Request, example: str) -> object:
+    """The body, whatever type and character set the client says it has. Raises HTTPBadRequest.
+
+    `example`: what a right one looks like, for the refusal.
+    """
+    try:
+        return json.loads(await request.read())
+    except (ValueError, RecursionError):  # the latter: brackets without end
+        raise web.HTTPBadRequest(text=f"the body must be JSON, as {example}") from None
