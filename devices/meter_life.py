@@ -333,6 +333,8 @@ class MeterLife:
                     quantity=self.registers.quantity,
                     cost_fine=self.registers.cost_fine,
                     balance_fine=self.account.balance_fine,
+                    tou_uwh=tuple(self.registers.tou_uwh),
+                    block_uwh=tuple(tuple(row) for row in self.registers.block_uwh),
                 )
             )
 

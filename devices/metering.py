@@ -12,16 +12,15 @@ Source: SMETS1 5.7 (operational data), facts/mission.md section 7 (14 daily entr
 
 from __future__ import annotations
 
-from array import array
 from collections import deque
 from dataclasses import dataclass
 from enum import IntEnum, unique
 from typing import Final
 
-from smets1.devices.days import DAY_US, HALF_HOUR_US, date_of_day, local_day, local_midnight_us
+from smets1.devices.days import date_of_day, local_day, local_midnight_us
 from smets1.devices.state import StateReader, pack_state
 from smets1.devices.tariff import BlockPeriod, Tariff
-from smets1.errors import DecodeError
+from smets1.firmware.sample_log import PROFILE_DAYS, SampleLog
 
 __all__ = [
     "DAILY_ENTRIES",
@@ -35,10 +34,7 @@ __all__ = [
     "Registers",
 ]
 
-PROFILE_DAYS: Final = 395
 DAILY_ENTRIES: Final = 14
-_SLOTS: Final = DAY_US // HALF_HOUR_US
-_NOT_KNOWN: Final = 0xFFFFFFFF  # no meter passes 4.2 MWh or 4 million litres in half an hour
 
 
 class Registers:
@@ -125,66 +121,11 @@ class Registers:
         return registers
 
 
-class ProfileLog:
-    """What flowed in each UTC half hour (Wh or litres), the last 395 days; the oldest falls out.
+class ProfileLog(SampleLog):
+    """What flowed in each UTC half hour (Wh or litres).
 
     Entries are differences of the rounded-down register, so they add up to the register exactly.
     """
-
-    def __init__(self) -> None:
-        self._days: dict[int, array[int]] = {}  # UTC day -> 48 entries
-        self._changed: set[int] = set()
-
-    def record(self, end_utc_us: int, amount: int) -> None:
-        """The half hour that ends at `end_utc_us`."""
-        day, into_us = divmod(end_utc_us - HALF_HOUR_US, DAY_US)
-        if day not in self._days:
-            self._days[day] = array("I", [_NOT_KNOWN] * _SLOTS)
-        slot = into_us // HALF_HOUR_US
-        before = self._days[day][slot]
-        # Lived twice, since the clock was set back: both stand here, so the log adds up to the register.
-        self._days[day][slot] = amount if before == _NOT_KNOWN else before + amount
-        self._changed.add(day)
-        self._days.pop(day - PROFILE_DAYS, None)
-
-    def read(self, start_utc_us: int, end_utc_us: int) -> list[tuple[int, int]]:
-        """(end, amount) of the half hours that end in (start, end]; those not known are left out."""
-        found = []
-        first, last = (start_utc_us - HALF_HOUR_US) // DAY_US, (end_utc_us - HALF_HOUR_US) // DAY_US
-        for day in sorted(d for d in self._days if first <= d <= last):
-            for slot, amount in enumerate(self._days[day]):
-                end_us = day * DAY_US + (slot + 1) * HALF_HOUR_US
-                if amount != _NOT_KNOWN and start_utc_us < end_us <= end_utc_us:
-                    found.append((end_us, amount))
-        return found
-
-    @property
-    def days(self) -> list[int]:
-        """The UTC days that are held, ascending."""
-        return sorted(self._days)
-
-    def clear(self) -> None:
-        self._days.clear()
-        self._changed.clear()
-
-    def take_changed(self) -> list[tuple[int, bytes | None]]:
-        """Chunks to write to NVM since the last call, by UTC day; None: fell out."""
-        changed = sorted(self._changed)
-        self._changed.clear()
-        gone = [(day - PROFILE_DAYS, None) for day in changed]
-        # A clock set forward by more than the log is long: days that came and went between two saves.
-        return [*gone, *((day, self._chunk(day) if day in self._days else None) for day in changed)]
-
-    def _chunk(self, day: int) -> bytes:
-        return b"".join(amount.to_bytes(4, "big") for amount in self._days[day])
-
-    def load_chunk(self, day: int, octets: bytes) -> None:
-        """A chunk from NVM. Raises DecodeError."""
-        if len(octets) != 4 * _SLOTS:
-            raise DecodeError("NVM", len(octets), f"profile of day {day} has not {_SLOTS} entries")
-        self._days[day] = array(
-            "I", [int.from_bytes(octets[i : i + 4], "big") for i in range(0, len(octets), 4)]
-        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -193,6 +134,32 @@ class DailyRead:
     quantity: int
     cost_fine: int
     balance_fine: int
+    tou_uwh: tuple[int, ...] = ()
+    block_uwh: tuple[tuple[int, ...], ...] = ()  # [block][tou]
+
+    def flat(self) -> list[int]:
+        return [
+            *(self.utc_us, self.quantity, self.cost_fine, self.balance_fine, len(self.tou_uwh)),
+            *self.tou_uwh,
+            *(energy for row in self.block_uwh for energy in row),
+        ]
+
+    @classmethod
+    def of_row(cls, row: list[int]) -> DailyRead | None:
+        """None where the row is not one that `flat` has made."""
+        tous = row[4] if len(row) > 4 else -1
+        is_whole = len(row) == 5 if tous == 0 else tous > 0 and (len(row) - 5) % tous == 0
+        if not is_whole:
+            return None
+        at = 5 + tous
+        return cls(
+            utc_us=row[0],
+            quantity=row[1],
+            cost_fine=row[2],
+            balance_fine=row[3],
+            tou_uwh=tuple(row[5:at]),
+            block_uwh=tuple(tuple(row[b : b + tous]) for b in range(at, len(row), tous or 1)),
+        )
 
 
 class DailyReadLog:
@@ -208,18 +175,18 @@ class DailyReadLog:
         self.entries.extend(sorted([*kept, entry], key=lambda e: e.utc_us))
 
     def encode(self) -> bytes:
-        rows = [(e.utc_us, e.quantity, e.cost_fine, e.balance_fine) for e in self.entries]
-        return pack_state("daily", 1, {"rows": rows})
+        return pack_state("daily", 2, {"rows": [entry.flat() for entry in self.entries]})
 
     @classmethod
     def decode(cls, octets: bytes) -> DailyReadLog:
         """Raises DecodeError."""
-        reader = StateReader(octets, kind="daily", versions=(1,))
+        reader = StateReader(octets, kind="daily", versions=(1, 2))
         log = cls()
-        for utc_us, quantity, cost, balance in reader.rows("rows", 4):
-            log.entries.append(
-                DailyRead(utc_us=utc_us, quantity=quantity, cost_fine=cost, balance_fine=balance)
-            )
+        for row in reader.rows("rows", 4 if reader.version == 1 else None):
+            entry = DailyRead.of_row([*row, 0] if reader.version == 1 else row)
+            if entry is None:
+                raise reader.bad("rows", "has a row that is no daily read")
+            log.entries.append(entry)
         return log
 
 
