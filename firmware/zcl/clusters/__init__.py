@@ -28,6 +28,7 @@ from smets1.firmware.zcl.clusters.general import (
 )
 from smets1.firmware.zcl.clusters.key_establishment import KEY_ESTABLISHMENT
 from smets1.firmware.zcl.clusters.messaging import MESSAGING, TUNNELING
+from smets1.firmware.zcl.clusters.meter_data import METER_DATA
 from smets1.firmware.zcl.clusters.metering import METERING
 from smets1.firmware.zcl.clusters.ota_upgrade import OTA_UPGRADE
 from smets1.firmware.zcl.clusters.prepayment import PREPAYMENT
@@ -48,7 +49,7 @@ CLUSTERS: Final[dict[int, Cluster]] = {
         BASIC, POWER_CONFIGURATION, IDENTIFY, GROUPS, ALARMS, TIME, OTA_UPGRADE, KEEP_ALIVE,
         PRICE, DEMAND_RESPONSE, METERING, MESSAGING, TUNNELING, PREPAYMENT, ENERGY_MANAGEMENT, CALENDAR,
         DEVICE_MANAGEMENT, EVENTS, MDU_PAIRING, KEY_ESTABLISHMENT,
-        AUTHORISATION, HUB_CONTROL, DEVICE_INFORMATION,
+        AUTHORISATION, HUB_CONTROL, DEVICE_INFORMATION, METER_DATA,
     )
 }  # fmt: skip
 
