@@ -19,6 +19,7 @@ from smets1.devices.alert_queue import AlertQueue
 from smets1.devices.answer_store import AnswerStore
 from smets1.devices.authorisation import CRITICAL, AuthorisationCore, KeyConfirmation
 from smets1.devices.event_log import AlertCode
+from smets1.devices.log_clusters import LogClusters
 from smets1.devices.meter import MeterCore
 from smets1.devices.meter_clusters import MeterClusters
 from smets1.devices.meter_face import MeterFace
@@ -26,6 +27,7 @@ from smets1.devices.panel import Identity
 from smets1.devices.parameter_service import ParameterService
 from smets1.devices.prepayment_clusters import LIVE_ACCOUNT, PrepaymentClusters
 from smets1.devices.price_clusters import PriceClusters
+from smets1.devices.register_clusters import RegisterClusters
 from smets1.devices.setting_clusters import SettingClusters
 from smets1.devices.tokens import TopUpDesk, TopUpResult
 from smets1.errors import DecodeError, RefusedError, SecurityError
@@ -89,6 +91,14 @@ class MeterDevice(Device):
         self.clusters.on_price_asked = self._on_price_asked
         PriceClusters(self.app.core, self.clusters, self.civil)
         PrepaymentClusters(self.app.core, self.clusters, self.civil)
+        self.registers = RegisterClusters(self.app.core, meter, self.civil)
+        self.logs = LogClusters(
+            self.app.core,
+            meter,
+            self.civil,
+            is_from_head_end=self.is_from_head_end,
+            on_change=self._on_change,
+        )
         self.app.core.guard = self._guard
         self._engineering_pin = engineering_pin
         self.face = MeterFace(
@@ -224,6 +234,7 @@ class MeterDevice(Device):
             self.prices.remember(context)
 
     def _on_change(self) -> None:
+        self.registers.sync()
         self.save()
         self.prices.tell(self.clusters.current_price())
         self._take_events()
