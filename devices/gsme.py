@@ -14,6 +14,7 @@ from typing import Final
 
 from smets1.devices.authorisation import KeyConfirmation
 from smets1.devices.display import ACCOUNT_ATTRIBUTES
+from smets1.devices.gas_feed import GasFeed
 from smets1.devices.meter import GasMeterCore
 from smets1.devices.meter_device import MeterDevice
 from smets1.devices.supply import SupplyState
@@ -93,6 +94,7 @@ class Gsme(MeterDevice):
         self._pushes: list[KeyConfirmation] = []
         stored = self.nvm.get(_MIRROR_KEY)
         self.mirror_endpoint: int | None = stored[0] if stored else None
+        self.feed = GasFeed(meter, self.nvm, self.log)
         self.clusters.metering.handle("mirror_report_attribute_response", self._on_mirror_response)
         self.clusters.metering.handle("mirror_removed", self._on_mirror_removed)
         self._told = self._what_matters()  # as of the last report to the mirror
@@ -133,6 +135,7 @@ class Gsme(MeterDevice):
         until_us = self.scheduler.now_us() + _LONGEST_AWAKE_US
         while True:
             before = self._command_count  # a waiting command may overtake the answer to the report
+            await self._publish_logs(until_us - _LONGEST_AWAKE_US // 2)
             await self._report()
             await self._send_pushes()
             await self._tell_alerts()
@@ -185,6 +188,23 @@ class Gsme(MeterDevice):
             notification_scheme=NotificationScheme.PREDEFINED_NOTIFICATION_SCHEME_A,
         )
 
+        async def ask(command: str, fields: Values) -> Values:
+            return await self.app.request(COORDINATOR, endpoint, METERING, command, **fields)
+
+        await self.feed.make_sure(ask)
+
+    async def _publish_logs(self, until_us: int) -> None:
+        """Before the report, whose time then is that of all that the mirror knows. Raises NoAnswerError."""
+        endpoint = self.mirror_endpoint
+        if endpoint is None:
+            return
+        self.meter.advance(self.civil.utc_us())
+
+        async def publish(cluster: str, command: str, fields: Values) -> None:
+            await self.app.request(COORDINATOR, endpoint, cluster, command, sender=Side.SERVER, **fields)
+
+        await self.feed.publish_news(publish, is_time_left=lambda: self.scheduler.now_us() < until_us)
+
     async def remove_mirror(self) -> None:
         """Ask the hub to take the mirror away. Raises NoAnswerError, RefusedError."""
         await self.app.request(COORDINATOR, ENDPOINT, METERING, "remove_mirror", sender=Side.SERVER)
@@ -213,8 +233,12 @@ class Gsme(MeterDevice):
         self._flags_came.clear()
         price = self.clusters.current_price()
         self.app.command(COORDINATOR, endpoint, "price", "publish_price", sender=Side.SERVER, **price)
+        registers = self.registers
+        if registers.counter_names:
+            await self.app.send_report(COORDINATOR, endpoint, registers.data, registers.counter_names)
         await self.app.send_report(COORDINATOR, endpoint, self.clusters.prepayment, _ACCOUNT_REPORT)
-        await self.app.send_report(COORDINATOR, endpoint, self.clusters.metering, _METER_REPORT)
+        names = (*_METER_REPORT, *registers.register_names)
+        await self.app.send_report(COORDINATOR, endpoint, self.clusters.metering, names)
         try:
             async with asyncio.timeout(_IDLE_S):
                 await self._flags_came.wait()

@@ -35,11 +35,15 @@ from smets1.firmware.zcl.clusters.smets1 import AUTHORISATION, DeviceLogOperatio
 from smets1.firmware.zcl.fields import Values
 from smets1.firmware.zcl.frame import ZclHeader, command_frame, general_frame
 from smets1.firmware.zcl.general import DefaultResponse
+from smets1.firmware.zcl.log_pages import event_page
 from smets1.firmware.zcl.server import LATER, Answer, CommandContext, Via, reply
 from smets1.firmware.zcl.status import Side, Status
 from smets1.hardware.radio import ApsIndication, JoinedDevice, KeyOrigin, LinkKey, NetworkInfo
 from smets1.hub.device_log import DeviceLog, DeviceLogEntry
+from smets1.hub.event_log import HubEvent, HubEventLog
 from smets1.hub.firmware_relay import FirmwareRelay
+from smets1.hub.gas_copies import GasCopies
+from smets1.hub.gas_copy_clusters import CopyClusters
 from smets1.hub.gpf import LONGEST_WAIT_US, GasProxy, WaitingInstruction
 from smets1.hub.own_firmware import HubFirmware
 
@@ -53,9 +57,6 @@ _GAS_STAYS_US: Final = 2_000_000
 """Having answered, the gas meter listens at least this long (`devices/gsme.py` has 4 s)."""
 _EXPIRY_EVERY_S: Final = 60
 _NEVER: Final = 0xFFFFFFFF
-_VERIFIED: Final = 0x8F72  # alert codes; facts/devices.md
-_NOT_VERIFIED: Final = 0x8F1C
-_NOT_RETRIEVED: Final = 0x819D
 _LOG_PAGE: Final = 5  # entries that fit an APS frame
 
 
@@ -94,6 +95,8 @@ class Chf(Device):
         self.gsme = gsme
         self.device_log = device_log
         self.gas = GasProxy(self.nvm)
+        self.copies = GasCopies(self.nvm)
+        self.event_log = HubEventLog(self.nvm)
         self.tunnels = TunnelServerService(
             self.app, TunnelServer(), self.scheduler, find_short=self.port.known_short
         )
@@ -184,6 +187,7 @@ class Chf(Device):
 
     def on_device_joined(self, device: JoinedDevice) -> None:
         self.device_log.heard(device.eui64, self.civil.utc_us())
+        self._log(HubEvent.JOINED_HAN, device.eui64)
         self.log.info("%s joined as 0x%04X", format_eui64(device.eui64), device.short_address)
 
     def on_device_left(self, eui64: Eui64) -> None:
@@ -213,6 +217,7 @@ class Chf(Device):
         information.bind("firmware_version", lambda: self.images.version)
         information.bind("pending_firmware_version", lambda: self.images.staged_version or 0)
         information.handle("activate_firmware", self._activate_firmware)
+        core.obtain_server(ENDPOINT, "events").handle("get_event_log", self._get_event_log)
         metering = core.add_client(ENDPOINT, "metering")
         metering.handle("request_mirror", self._on_request_mirror)
         metering.handle("remove_mirror", self._on_remove_mirror)
@@ -221,8 +226,17 @@ class Chf(Device):
     def _wan_status(self) -> int:
         return int(self.wan is not None and self.wan.link.is_up)
 
+    def _get_event_log(self, fields: Values, context: CommandContext) -> Answer:
+        self._require_head_end(context)
+        return reply("publish_event_log", **event_page(fields, self.event_log.rows()))
+
+    def _log(self, code: HubEvent, eui64: Eui64 | None = None) -> None:
+        data = b"" if eui64 is None else eui64.to_bytes(8, "big")
+        self.event_log.record(code, time_s=self.civil.zigbee_utc_s(), data=data)
+
     def _require_head_end(self, context: CommandContext) -> None:
         if context.via is not Via.WAN:
+            self._log(HubEvent.NO_AUTHORITY, context.source_eui64)
             raise RefusedError(Status.NOT_AUTHORIZED, "the hub obeys the head end only")
 
     def _read_device_log(self, fields: Values, context: CommandContext) -> Answer:
@@ -251,10 +265,12 @@ class Chf(Device):
                 raise RefusedError(Status.INVALID_FIELD, "install code or its CRC is wrong") from None
             entry = DeviceLogEntry(eui64=eui64, link_key=key, device_type=fields["device_type"])
             self.device_log.add(entry)
+            self._log(HubEvent.CHF_DEVICE_LOG_CHANGED, eui64)
             self._give_install_key(entry)
         elif fields["operation"] == DeviceLogOperation.REMOVE:
             if not self.device_log.remove(eui64):
                 raise RefusedError(Status.NOT_FOUND, "not on the device log")
+            self._log(HubEvent.CHF_DEVICE_LOG_CHANGED, eui64)
             if eui64 == self.gsme:
                 self._take_mirror_away()
             self.spawn(self.port.remove_device(eui64))
@@ -299,7 +315,10 @@ class Chf(Device):
 
     def _on_image_end(self, eui64: Eui64, is_good: bool) -> None:
         """A device has a whole image: its alert, which the hub tells of, since all of them end here."""
-        self._publish_event(eui64, _VERIFIED if is_good else _NOT_VERIFIED)
+        code = HubEvent.FIRMWARE_VERIFIED if is_good else HubEvent.FIRMWARE_VERIFICATION_FAILED
+        if eui64 == self.eui64:
+            self._log(code)
+        self._publish_event(eui64, code)
 
     def _publish_event(self, eui64: Eui64, code: int) -> None:
         """An event that the hub tells of by itself."""
@@ -347,6 +366,7 @@ class Chf(Device):
             return
         for item in self.gas.remove():
             item.settle(None)
+        self.copies.forget()
         self.app.core.remove_endpoint(MIRROR_ENDPOINT)
         self.show_endpoints()
         self.nvm.commit()
@@ -357,14 +377,15 @@ class Chf(Device):
 
     def _add_mirror(self) -> None:
         core = self.app.core
-        for cluster in ("metering", "prepayment"):
+        for cluster in ("metering", "prepayment", "meter_data"):
             server = core.add_server(MIRROR_ENDPOINT, cluster)
             server.update(**self.gas.values.get(cluster, {}))
             client = core.add_client(MIRROR_ENDPOINT, cluster)
             client.handle_reports(partial(self._on_gas_report, cluster))
             if cluster == "metering":
                 client.handle("configure_mirror", lambda _fields, _context: Status.SUCCESS)
-        core.add_client(MIRROR_ENDPOINT, "events").handle("publish_event", self._on_gas_event)
+        core.obtain_client(MIRROR_ENDPOINT, "events").handle("publish_event", self._on_gas_event)
+        CopyClusters(core, MIRROR_ENDPOINT, self.copies, is_gas_meter=self._is_gas_meter)
         core.add_client(MIRROR_ENDPOINT, "price").handle("publish_price", self._on_gas_price)
         core.add_server(MIRROR_ENDPOINT, "price").handle("get_current_price", self._get_gas_price)
         factory = self.gpf_factory or self.factory
@@ -380,6 +401,9 @@ class Chf(Device):
                 command, partial(self._pass_to_gas_meter, cluster, command)
             )
         self.show_endpoints()
+
+    def _is_gas_meter(self, context: CommandContext) -> bool:
+        return self.gsme is not None and context.source_eui64 == self.gsme
 
     def _on_gas_price(self, fields: Values, context: CommandContext) -> Answer:
         if context.source_eui64 != self.gsme:
@@ -424,9 +448,10 @@ class Chf(Device):
     def _settle_expired(self) -> None:
         for item in self.gas.expire(utc_us=self.civil.utc_us()):
             self.log.warning("gas meter: command on 0x%04X not retrieved", item.cluster_id)
+            self._log(HubEvent.GSME_COMMAND_NOT_RETRIEVED)
             item.settle(None)
             if self.gpf_factory is not None:
-                self._publish_event(self.gpf_factory.eui64, _NOT_RETRIEVED)
+                self._publish_event(self.gpf_factory.eui64, HubEvent.GSME_COMMAND_NOT_RETRIEVED)
 
     def _pass_to_gas_meter(
         self, cluster: str, command: str, fields: Values, context: CommandContext

@@ -158,6 +158,8 @@ async def test_a_command_that_is_never_fetched_expires_after_a_day(smets1_home: 
     await home.clock.advance(minutes=2)
     assert home.chf.gas.waiting_count == 0
     assert len(answers(home)) == 1
+    alerts = [response.xml for response in home.headend.responses() if b"819D" in response.xml]
+    assert len(alerts) == 1, "a command that was not retrieved"
     home.air.faults.bring_back(home.gsme.eui64)
     await home.clock.advance(hours=3)
     assert home.gsme.meter.supply.is_on, "it was too late"
