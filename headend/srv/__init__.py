@@ -12,15 +12,19 @@ from typing import Final
 from smets1.headend.srv import (
     activation,
     billing,
+    billing_logs,
     clock,
     commission,
     configuration,
     credentials,
     device_log,
+    event_logs,
     firmware,
     prepayment,
     prepayment_read,
+    profiles,
     reads,
+    registers,
     supply,
     tariff,
     tariff_read,
@@ -33,5 +37,6 @@ __all__ = ["PLANS", "Plan"]
 _FAMILIES: Final = (
     *(activation, clock, commission, configuration, credentials, device_log, firmware, reads, supply),
     *(top_up, tariff, tariff_read, prepayment, prepayment_read, billing),
+    *(billing_logs, event_logs, profiles, registers),
 )
 PLANS: Final[dict[str, Plan]] = {plan.srv: plan for family in _FAMILIES for plan in family.PLANS}

@@ -1,0 +1,178 @@
+"""How a log is read that is longer than a frame: question after question, until the period is through.
+
+A period of DUIS includes both its ends (**assumption**: a schema that leaves room for 41 values of the gas
+network data log, where four hours have 40, counts so). A log's entry has the time of the end of its interval.
+Every loop ends: an answer that does not bring the next one nearer is malformed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import dataclass
+from typing import Final, TypeAlias
+
+from smets1.errors import DecodeError, InputError
+from smets1.firmware.civil import parse_utc, zigbee_s
+from smets1.firmware.zcl.clusters.events import EVENTS
+from smets1.firmware.zcl.clusters.meter_data import METER_DATA
+from smets1.firmware.zcl.clusters.metering import METERING
+from smets1.firmware.zcl.clusters.snapshots import SampleId, SampleType
+from smets1.firmware.zcl.log_pages import SAMPLES_A_PAGE, samples_of
+from smets1.firmware.zcl.status import Status
+from smets1.headend.srv.frames import Value
+from smets1.headend.srv.meter import Place, command
+from smets1.headend.srv.steps import Answer, RefusedByDeviceError, Step, Task
+
+__all__ = ["LogPeriod", "LogRead", "read_events", "read_samples", "read_snapshots", "read_voltages"]
+
+_LAYER: Final = "log"
+_LATEST: Final = 0xFFFFFFFE  # seconds since 2000 that ZigBee can say
+_INVALID: Final = 0x85  # ZCL INVALID_FIELD
+_FULL_INFORMATION: Final = 0x10
+_EVENTS_ASKED: Final = 15
+_VOLTAGES_ASKED: Final = 128
+_MAX_SNAPSHOTS: Final = 255  # an offset has eight bits
+
+Rows: TypeAlias = list[dict[str, Value]]
+LogRead: TypeAlias = Generator[Step, Answer, tuple[list[tuple[int, int]], Answer]]
+"""Yields steps; returns (time in microseconds since 1970, amount) and the last answer."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogPeriod:
+    """From and to, both included, in seconds since 2000."""
+
+    start_s: int
+    end_s: int
+
+    @classmethod
+    def of(cls, task: Task) -> LogPeriod:
+        """Of the request. Raises RefusedByDeviceError for one that is missing or ends before it begins."""
+        period = task.body.find("ReadLogPeriod")
+        try:
+            start_us, end_us = (
+                parse_utc((period.value(name) if period else None) or "")
+                for name in ("StartDateTime", "EndDateTime")
+            )
+        except InputError as error:
+            raise RefusedByDeviceError(str(error), _INVALID) from None
+        if end_us < start_us:
+            raise RefusedByDeviceError("the period ends before it begins", _INVALID)
+        start_s = zigbee_s(start_us + 999_999)  # a fraction of a second is behind the whole one
+        return cls(start_s=_limited(start_s), end_s=_limited(zigbee_s(end_us)))
+
+    def holds(self, time_s: int) -> bool:
+        return self.start_s <= time_s <= self.end_s
+
+
+def _limited(time_s: int) -> int:
+    return max(0, min(time_s, _LATEST))
+
+
+def read_samples(
+    place: Place,
+    period: LogPeriod,
+    *,
+    at_most: int,
+    sample_id: SampleId = SampleId.PROFILE,
+    sample_type: SampleType = SampleType.CONSUMPTION_DELIVERED,
+) -> LogRead:
+    """GetSampledData over a period; `at_most` so many, from its beginning."""
+    found: list[tuple[int, int]] = []
+    earliest_s = period.start_s
+    while True:
+        values, answer = yield from command(
+            place,
+            METERING.cluster_id,
+            "get_sampled_data",
+            "get_sampled_data_response",
+            sample_id=int(sample_id),
+            earliest_sample_time=earliest_s,
+            sample_type=int(sample_type),
+            number_of_samples=min(SAMPLES_A_PAGE, at_most - len(found)),
+        )
+        page = samples_of(values)
+        if not page:
+            return found, answer
+        if zigbee_s(page[0][0]) < earliest_s:
+            raise DecodeError(_LAYER, 0, "samples from before the time asked for")
+        found += [row for row in page if zigbee_s(row[0]) <= period.end_s]
+        earliest_s = zigbee_s(page[-1][0]) + 1
+        if earliest_s > period.end_s or len(found) >= at_most:
+            return found[:at_most], answer
+
+
+def read_voltages(place: Place, period: LogPeriod, *, at_most: int) -> LogRead:
+    """The log of average voltages, in mV."""
+    found: list[tuple[int, int]] = []
+    earliest_s = period.start_s
+    while True:
+        values, answer = yield from command(
+            place,
+            METER_DATA.cluster_id,
+            "get_voltage_log",
+            "voltage_log",
+            earliest_time=earliest_s,
+            number_of_entries=min(_VOLTAGES_ASKED, at_most - len(found)),
+        )
+        page = [(row["end_time"], row["average_mv"]) for row in values["entries"]]
+        if not page:
+            return found, answer
+        if page[0][0] < earliest_s or page[-1][0] < page[0][0]:
+            raise DecodeError(_LAYER, 0, "voltages from before the time asked for")
+        found += [row for row in page if row[0] <= period.end_s]
+        earliest_s = page[-1][0] + 1
+        if earliest_s > period.end_s or len(found) >= at_most:
+            return found[:at_most], answer
+
+
+def read_snapshots(
+    place: Place, period: LogPeriod, *, cluster_id: int, cause: int
+) -> Generator[Step, Answer, tuple[Rows, Answer | None]]:
+    """GetSnapshot or GetPrepaySnapshot, one after the other; the oldest first. No answer: there is none."""
+    asked, published = "get_snapshot", "publish_snapshot"
+    if cluster_id != METERING.cluster_id:
+        asked, published = "get_prepay_snapshot", "publish_prepay_snapshot"
+    found: Rows = []
+    answer: Answer | None = None
+    while len(found) < _MAX_SNAPSHOTS:
+        try:
+            values, answer = yield from command(
+                place,
+                cluster_id,
+                asked,
+                published,
+                earliest_start_time=period.start_s,
+                latest_end_time=period.end_s,
+                snapshot_offset=len(found),
+                snapshot_cause=cause,
+            )
+        except RefusedByDeviceError as refusal:
+            if refusal.status != Status.NOT_FOUND:
+                raise
+            break
+        found.append(values)
+        if len(found) >= values["total_snapshots_found"]:
+            break
+    return sorted(found, key=lambda row: row["snapshot_time"]), answer
+
+
+def read_events(place: Place, period: LogPeriod, log_id: int) -> Generator[Step, Answer, tuple[Rows, Answer]]:
+    """GetEventLog, page after page; the oldest first."""
+    found: Rows = []
+    while True:
+        values, answer = yield from command(
+            place,
+            EVENTS.cluster_id,
+            "get_event_log",
+            "publish_event_log",
+            event_control_log_id=_FULL_INFORMATION | log_id,
+            event_id=0,
+            start_time=period.start_s,
+            end_time=period.end_s,
+            number_of_events=_EVENTS_ASKED,
+            event_offset=len(found),
+        )
+        found += values["events"]
+        if not values["events"] or len(found) >= values["total_number_of_events"]:
+            return found[::-1], answer
