@@ -12,7 +12,7 @@ import random
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import datetime
 from logging import getLogger
 from pathlib import Path
 from typing import Any, Final
@@ -57,12 +57,13 @@ from smets1.tools.home_config import (
     RadioKind,
     Role,
 )
-from smets1.tools.home_file import default_home, parse_home
+from smets1.tools.home_file import default_home, parse_home, require_start
 from smets1.tools.home_headend import HomeHeadEnd
 from smets1.tools.home_parts import DEVICE_TYPES, electricity_meter, factory, gas_meter, top_up_desk
 from smets1.tools.home_wan import HomeWan
 from smets1.tools.keys_file import KeyRing
 from smets1.tools.new_file import NewFile, require_writable
+from smets1.tools.toml_reader import parse_instant
 from smets1.tools.trial_keys import engineering_pin, sua_key
 
 __all__ = ["Home", "HomeClock", "open_home"]
@@ -552,7 +553,7 @@ async def open_home(
     if seed is not None:
         chosen = replace(chosen, seed=seed)
     if start is not None:
-        chosen = replace(chosen, start=datetime.fromisoformat(start).astimezone(UTC))
+        chosen = replace(chosen, start=require_start(parse_instant(start)))
     if balance_pounds is not None:
         prepayment = {
             fuel: replace(chosen.prepayment[fuel], balance_mp=round(balance_pounds * 100_000))

@@ -59,6 +59,7 @@ __all__ = [
     "parse_home",
     "parse_speed",
     "read_home",
+    "require_start",
 ]
 
 
@@ -99,11 +100,21 @@ def _home(root: Table, path: Path) -> HomeConfig:
 
 
 def _start(root: Table) -> datetime:
-    """ZigBee's UTCTime is 32 bits of seconds since 2000 and ends in 2136: this leaves room for long runs."""
     start = root.instant("start", DEFAULT_START)
+    try:
+        return require_start(start)
+    except InputError as error:
+        root.refuse("start", f"start = {error}")
+
+
+def require_start(start: datetime) -> datetime:
+    """`start`, where a home can begin. Raises InputError.
+
+    ZigBee's UTCTime is 32 bits of seconds since 2000, and ends in 2136: the last decades are for long runs.
+    """
     if not 2000 <= start.year <= 2099:
         text = start.isoformat().replace("+00:00", "Z")
-        root.refuse("start", f"start = {text} is out of range: 2000 to 2099 (ZigBee counts time from 2000)")
+        raise InputError(f"{text} is out of range: 2000 to 2099 (ZigBee counts time from 2000)")
     return start
 
 

@@ -23,7 +23,17 @@ from typing import Any, Final, NoReturn, TypeVar
 from smets1.errors import InputError
 from smets1.eui64 import Eui64, parse_eui64
 
-__all__ = ["Table", "judge", "line_numbers", "nearest", "optional", "parse_toml", "read_eui64", "read_toml"]
+__all__ = [
+    "Table",
+    "judge",
+    "line_numbers",
+    "nearest",
+    "optional",
+    "parse_instant",
+    "parse_toml",
+    "read_eui64",
+    "read_toml",
+]
 
 KeyPath = tuple[str | int, ...]
 _Choice = TypeVar("_Choice", bound=StrEnum)
@@ -65,6 +75,17 @@ def parse_toml(text: str, path: Path) -> Table:
 
 
 _T = TypeVar("_T")
+
+
+def parse_instant(text: str) -> datetime:
+    """A moment in ISO 8601, with its time zone, given back in UTC. Raises InputError."""
+    try:
+        moment = datetime.fromisoformat(text)
+        if moment.tzinfo is not None:
+            return moment.astimezone(UTC)
+    except (ValueError, OverflowError):  # the latter: the first or the last hours of the calendar
+        raise InputError(f"{text!r} is not a time: write it as 2023-01-16T00:00:00Z") from None
+    raise InputError(f"{text!r} has no time zone: write it in UTC, with a Z at the end")
 
 
 def judge(table: Table, key: str, parse: Callable[[str], _T], text: str) -> _T:
@@ -206,17 +227,9 @@ class Table:
         """A moment with a time zone, given back in UTC; a TOML date-time or a text in ISO 8601."""
         value = self._take(key, default, (datetime, str), "a time, as 2023-01-16T00:00:00Z")
         try:
-            moment = datetime.fromisoformat(value) if isinstance(value, str) else value
-        except ValueError:
-            self.refuse(key, f"{key} = {value!r} is not a time: write it as 2023-01-16T00:00:00Z")
-        assert isinstance(moment, datetime)
-        if moment.tzinfo is None:
-            self.refuse(key, f"{key} has no time zone: write it in UTC, with a Z at the end")
-        try:
-            return moment.astimezone(UTC)
-        except OverflowError:  # the first or the last hours of the calendar
-            text = moment.isoformat()
-            self.refuse(key, f"{key} = {text!r} is not a time: write it as 2023-01-16T00:00:00Z")
+            return parse_instant(value.isoformat() if isinstance(value, datetime) else str(value))
+        except InputError as error:
+            self.refuse(key, f"{key} = {error}")
 
     def file(self, key: str) -> Path | None:
         """A file that exists, relative to the folder of the home file; None where the key is left out."""

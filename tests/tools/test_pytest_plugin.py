@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import subprocess
 import sys
 import time
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 
 from smets1.devices.ppmid import TopUpAnswer
+from smets1.errors import InputError
 from smets1.hardware.clock import EmulatorLoop
 
 
@@ -52,6 +54,21 @@ async def test_time_is_virtual_and_whole(smets1_home: Any) -> None:
     assert str(home.clock).startswith("2023-07-01T00:1")
     await home.clock.advance_to(before_us)  # has passed: returns at once
     assert home.clock.utc_us - before_us == 601_500_000
+
+
+@pytest.mark.parametrize(
+    ("start", "complaint"),
+    [
+        ("2023-07-01T00:00:00", "'2023-07-01T00:00:00' has no time zone"),
+        ("soon", "'soon' is not a time"),
+        ("1999-12-31T23:59:59Z", "1999-12-31T23:59:59Z is out of range: 2000 to 2099"),
+    ],
+)
+async def test_a_start_is_one_moment_that_zigbee_can_count(
+    smets1_home: Any, start: str, complaint: str
+) -> None:
+    with pytest.raises(InputError, match=re.escape(complaint)):
+        await smets1_home(start=start)
 
 
 async def test_other_tests_keep_the_ordinary_loop() -> None:

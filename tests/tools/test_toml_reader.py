@@ -112,7 +112,7 @@ class Colour(StrEnum):
         ("p = inf", "number", ("p",), {"low": 0, "high": 1}, "f.toml:1: p = Infinity is out of range: 0 to 1"),
         ("p = 1.5", "fraction", ("p",), {}, "f.toml:1: p = 1.5 is out of range: 0 to 1"),
         ("p = 0.00001", "scaled", ("p",), {"unit": 1000, "low": 0, "high": 1}, "f.toml:1: p is finer than can be counted: 0.001 is the smallest step"),
-        ("w = 2020-01-01T00:00:00", "instant", ("w",), {}, "f.toml:1: w has no time zone: write it in UTC, with a Z at the end"),
+        ("w = 2020-01-01T00:00:00", "instant", ("w",), {}, "f.toml:1: w = '2020-01-01T00:00:00' has no time zone: write it in UTC, with a Z at the end"),
         ("w = 'soon'", "instant", ("w",), {}, "f.toml:1: w = 'soon' is not a time: write it as 2023-01-16T00:00:00Z"),
         ("l = ['a', 1]", "texts", ("l",), {}, 'f.toml:1: l must be a list of texts, as ["…", "…"]'),
         ("f = 'nowhere.csv'", "file", ("f",), {}, "f.toml:1: f: no such file: nowhere.csv"),
