@@ -127,7 +127,7 @@ class Device:
         name = f"{type(self).__name__} {format_eui64(factory.eui64)}"
         self.log = DeviceLogger(getLogger(__name__), {"device": name})
         self.app = ZclApplication(
-            han=board.port, post=self.post, scheduler=board.scheduler, bound=board.port.bound_targets
+            han=board.port, post=self.post, scheduler=board.scheduler, routes=board.port, nvm=board.nvm
         )
         engine = KeyEstablishment(
             {factory.identity.suite: factory.identity}, board.rng, session_limit=self.ke_sessions
@@ -167,6 +167,7 @@ class Device:
     def start(self) -> None:
         """Power up, in the running event loop."""
         self.show_endpoints()
+        self.app.restore_reports()
         self.spawn(self.persevere(self._live))
         if self.upkeep is not None:
             self.spawn(self.upkeep.watch_trial())
@@ -308,6 +309,8 @@ class Device:
                 self.log.info("join attempt %d: %s", attempt, error)
                 await asyncio.sleep(self._join_pause_s(attempt))
             else:
+                self.app.forget_reports()
+                self.nvm.commit()
                 return
 
     def _install_link_key(self) -> LinkKey:

@@ -185,12 +185,12 @@ class ApsMessage:
     payload: bytes
     is_secured: bool = True  # under the link key shared with the destination; NWK security always
     wants_ack: bool = True
-    group: int | None = None  # to the members of this group, in a broadcast; the endpoint does not count
+    group: int | None = None  # to the members of this group; the endpoint does not count, nobody acknowledges
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BoundTarget:
-    """Where a binding leads, as of now: an endpoint of a device, or a group."""
+    """Where a binding leads, as of now: an endpoint of a device, or a group (of all, or on one device)."""
 
     short_address: int = BROADCAST_RX_ON
     endpoint: int = 0
@@ -261,6 +261,9 @@ class HanPort(Protocol):
     def group_members(self) -> GroupMembers: ...
     def bound_targets(self, endpoint: int, cluster_id: int) -> list[BoundTarget]:
         """Whom the binding table sends a cluster's reports to; without those whose address is not known."""
+
+    def keyed_partners(self) -> list[int]:
+        """Short addresses of those with whom a link key for application traffic is shared, ascending."""
 
     async def bind(self, peer: Eui64, peer_endpoint: int, cluster_id: int, endpoint: int) -> None:
         """Ask `peer` to send that cluster's reports to our `endpoint` from now on (Bind_req).

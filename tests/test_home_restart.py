@@ -241,3 +241,23 @@ async def test_two_runs_are_the_same_octets(smets1_home: Any, tmp_path: Path) ->
         await home.close()
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
     assert (tmp_path / "a").stat().st_size > 20_000
+
+
+async def test_a_meter_goes_on_reporting_to_who_configured_it_before_the_power_cut(
+    smets1_home: Any, tmp_path: Path
+) -> None:
+    home = await smets1_home(toml=TOML, nvm_dir=tmp_path)
+    meter = home.esme.port.network.short_address
+    wanted = {"unit_of_measure": (5, 60, None)}  # none of what displays configure anew
+    await home.chf.app.configure_reporting(meter, 1, "metering", wanted)
+    for device in home.devices:
+        device.power_off()
+    await home.close()
+
+    again = await smets1_home(toml=TOML, nvm_dir=tmp_path)
+    heard: list[Any] = []
+    client = again.chf.app.core.obtain_client(1, "metering")
+    client.handle_reports(lambda values, context: heard.append((context.source_eui64, sorted(values))))
+    await again.clock.advance(minutes=5)
+    assert 4 <= len(heard) <= 60
+    assert set(map(str, heard)) == {str((again.esme.eui64, sorted(wanted)))}

@@ -19,6 +19,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final, Protocol
 
 from smets1.errors import ClosedError, DecodeError, MisuseError, NoAnswerError, RefusedError
+from smets1.firmware.nvm import Nvm
 from smets1.firmware.zcl import general
 from smets1.firmware.zcl.declare import Cluster
 from smets1.firmware.zcl.execute import Guard, ZclCore, find_cluster
@@ -26,6 +27,7 @@ from smets1.firmware.zcl.fields import Values
 from smets1.firmware.zcl.frame import ZclFrame, ZclHeader, command_frame, general_frame
 from smets1.firmware.zcl.general import GeneralMessage
 from smets1.firmware.zcl.records import TypedValue
+from smets1.firmware.zcl.report_targets import ReportRoutes, ReportTargets
 from smets1.firmware.zcl.security import Verdict, is_protected, judge
 from smets1.firmware.zcl.server import ClusterInstance, CommandContext, Via
 from smets1.firmware.zcl.status import FrameType, GeneralCommand, Side, to_status
@@ -43,13 +45,6 @@ class ApsSender(Protocol):
     """What is needed of a HAN port."""
 
     async def send(self, message: ApsMessage) -> None: ...
-
-
-@dataclass(frozen=True, slots=True)
-class _Binding:
-    destination: Callable[[], int | None]
-    endpoint: int
-    is_configurer: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,15 +91,13 @@ class ZclApplication:
         guard: Guard | None = None,
         profile_id: int = SE_PROFILE,
         source_endpoint: int = 1,
-        bound: Callable[[int, int], list[BoundTarget]] | None = None,
+        routes: ReportRoutes | None = None,
+        nvm: Nvm | None = None,
     ) -> None:
-        """`bound(endpoint, cluster_id)`: whom the device's binding table names."""
+        """`routes`, `nvm`: for reports, see `ReportTargets`."""
         self.core = ZclCore(guard=guard)
         self.core.on_change = self._arm
-        self.core.on_configured = self._on_configured
-        self.binds_configurer = True
-        """Who configures reporting gets reports without a Bind request too; see `_report_targets`."""
-        self._bound = bound or (lambda _endpoint, _cluster_id: [])
+        self._targets = ReportTargets(self.core, routes, nvm)
         self._han = han
         self._post = post
         self._scheduler = scheduler
@@ -112,7 +105,6 @@ class ZclApplication:
         self._source_endpoint = source_endpoint
         self._sequence = 0
         self._pending: dict[tuple[int, int, int], _Pending] = {}  # (short address, cluster id, sequence)
-        self._bindings: dict[tuple[int, int], list[_Binding]] = {}  # (endpoint, cluster id)
         self._timer: Timer | None = None
         self._timer_us: int | None = None
         self._is_closed = False
@@ -484,27 +476,21 @@ class ZclApplication:
         self,
         endpoint: int,
         cluster: Cluster | int | str,
-        destination: int | Callable[[], int | None],
+        destination: Callable[[], int | None],
         destination_endpoint: int,
-        *,
-        is_configurer: bool = False,
     ) -> None:
-        """Send reports of a cluster there. A callable is asked each time (None: nowhere just now)."""
-        key = (endpoint, find_cluster(cluster).cluster_id)
-        bindings = self._bindings.setdefault(key, [])
-        if isinstance(destination, int):
-            known = [
-                binding.destination() for binding in bindings if binding.endpoint == destination_endpoint
-            ]
-            if destination in known:
-                return
-            short_address = destination
-            bindings.append(_Binding(lambda: short_address, destination_endpoint, is_configurer))
-        else:
-            bindings.append(_Binding(destination, destination_endpoint))
+        """Send reports of a cluster there; `destination` is asked each time (None: nowhere just now)."""
+        self._targets.bind(endpoint, find_cluster(cluster).cluster_id, destination, destination_endpoint)
 
-    def unbind_reports(self, endpoint: int, cluster: Cluster | int | str) -> None:
-        self._bindings.pop((endpoint, find_cluster(cluster).cluster_id), None)
+    def restore_reports(self) -> None:
+        """At power-up: what others have configured goes on. Raises DecodeError for damaged memory."""
+        self._targets.restore(now_us=self._scheduler.now_us())
+        self._arm()
+
+    def forget_reports(self) -> None:
+        """New on a network: nobody there has configured anything. Uncommitted."""
+        self._targets.forget()
+        self._arm()
 
     def report(
         self, endpoint: int, cluster: Cluster | int | str, wanted: Mapping[str, tuple[int, int, Value]]
@@ -518,13 +504,6 @@ class ZclApplication:
             if status:
                 raise MisuseError(f"{name} cannot be reported: {status.name}")
         self._arm()
-
-    def _on_configured(self, instance: ClusterInstance, context: CommandContext) -> None:
-        if self.binds_configurer and context.source is not None:
-            targets = self._bound(instance.endpoint, instance.cluster.cluster_id)
-            configurer = (context.source, context.source_endpoint)
-            if configurer not in [(target.short_address, target.endpoint) for target in targets]:
-                self.bind_reports(instance.endpoint, instance.cluster, *configurer, is_configurer=True)
 
     def _arm(self) -> None:
         due_us = self.core.reporting.next_timer_us()
@@ -540,30 +519,9 @@ class ZclApplication:
         self.core.reporting.on_timer(now_us=self._scheduler.now_us())
         for item in self.core.reporting.take_reports():
             instance = item.instance
-            for target in self._report_targets(instance.endpoint, instance.cluster.cluster_id):
+            for target in self._targets.of(instance):
                 self._post(self._report_message(instance, item.records, target))
         self._arm()
-
-    def _report_targets(self, endpoint: int, cluster_id: int) -> list[BoundTarget]:
-        """The binding table, and whoever configured reporting without a binding: many displays do only that.
-
-        Once a binding names a configurer, the table alone decides: to be unbound then is to hear no more.
-        A group hears only what needs no link key, since its members share none.
-        """
-        targets = self._bound(endpoint, cluster_id)
-        named = {(target.short_address, target.endpoint) for target in targets}
-        others = self._bindings.get((endpoint, cluster_id), [])
-        if named:
-            others[:] = [
-                binding
-                for binding in others
-                if not binding.is_configurer or (binding.destination(), binding.endpoint) not in named
-            ]
-        for binding in others:
-            destination = binding.destination()
-            if destination is not None and (destination, binding.endpoint) not in named:
-                targets.append(BoundTarget(short_address=destination, endpoint=binding.endpoint))
-        return [target for target in targets if target.group is None or not is_protected(cluster_id)]
 
     def close(self) -> None:
         """Stop reporting; questions that wait end with ClosedError."""

@@ -64,6 +64,7 @@ class ZclCore:
         self.counters = Counters()
         self.on_change: Callable[[], None] | None = None  # reporting may be due earlier
         self.on_configured: Callable[[ClusterInstance, CommandContext], None] | None = None
+        self.on_removed: Callable[[ClusterInstance], None] | None = None
         self._general: dict[int, Callable[[ClusterInstance, bytes, CommandContext], _General]] = {
             GeneralCommand.READ_ATTRIBUTES: self._read,
             GeneralCommand.WRITE_ATTRIBUTES: self._write,
@@ -107,7 +108,13 @@ class ZclCore:
     def remove_endpoint(self, endpoint: int) -> None:
         """Take an endpoint away, as a hub does with a mirror."""
         for key in [key for key in self._instances if key[0] == endpoint]:
-            self.reporting.remove(self._instances.pop(key))
+            instance = self._instances.pop(key)
+            self.reporting.remove(instance)
+            if self.on_removed is not None:
+                self.on_removed(instance)
+
+    def find(self, endpoint: int, cluster_id: int, side: Side) -> ClusterInstance | None:
+        return self._instances.get((endpoint, cluster_id, side))
 
     def clusters_of(self, endpoint: int, side: Side) -> list[int]:
         """Cluster ids of one side, for the simple descriptor, ascending."""

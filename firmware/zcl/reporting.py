@@ -104,6 +104,10 @@ class ReportingEngine:
         entry = self._entries.get(self._key(instance, attribute_id))
         return None if entry is None else entry.record
 
+    def configurations(self, instance: ClusterInstance) -> list[ReportingRecord]:
+        """In the order in which they were first made."""
+        return [entry.record for entry in self._entries.values() if entry.instance is instance]
+
     def remove(self, instance: ClusterInstance) -> None:
         """The instance is gone."""
         for key in [key for key, entry in self._entries.items() if entry.instance is instance]:

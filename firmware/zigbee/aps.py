@@ -112,7 +112,7 @@ class ApsLayer(ApsSender):
         endpoints = [header.destination_endpoint]
         if header.group is not None:
             endpoints = self.groups.endpoints(header.group)
-            if not endpoints or not data.is_broadcast:
+            if not endpoints or (entry is None and not data.is_broadcast) or header.fragment:
                 return
         if header.fragment is not Fragment.NONE:
             whole = self._collect(header, payload, data, entry, now_us)
@@ -120,7 +120,7 @@ class ApsLayer(ApsSender):
                 return
             payload = whole
         else:
-            if header.wants_ack and not data.is_broadcast:
+            if header.wants_ack and not data.is_broadcast and header.group is None:
                 self._acknowledge(header, data.source, entry, now_us)
             if not data.is_broadcast and self._is_repeat(data.source, header.counter, now_us):
                 return
@@ -138,7 +138,7 @@ class ApsLayer(ApsSender):
                     profile_id=header.profile_id,
                     payload=payload,
                     security=_security_of(entry),
-                    is_broadcast=data.is_broadcast,
+                    is_broadcast=data.is_broadcast or header.group is not None,
                     lqi=data.lqi,
                 )
             )

@@ -126,7 +126,7 @@ class ApsSender:
         entry = self.link_entry(message)
         destination = message.destination
         is_broadcast = destination >= 0xFFF8
-        wants_ack = message.wants_ack and not is_broadcast
+        wants_ack = message.wants_ack and not is_broadcast and message.group is None
         counter = self._next_counter(destination)
         sending = Sending(destination, counter, handle, now_us)
         sending.entry = entry
@@ -136,7 +136,8 @@ class ApsSender:
         group = message.group
         pack, endpoint = pack_header, message.destination_endpoint
         if group is not None:
-            control, pack, endpoint = _GROUP_DELIVERY, _pack_group_header, group
+            control = _GROUP_DELIVERY | (0x20 if entry else 0)
+            pack, endpoint = _pack_group_header, group
         sending.header = pack(
             control,
             endpoint,
@@ -149,7 +150,7 @@ class ApsSender:
         self._next_id = key = self._next_id + 1
         self._sending[key] = sending
         if len(message.payload) > room:
-            if is_broadcast or len(message.payload) > MAX_BLOCKS * (room - 2):
+            if is_broadcast or group is not None or len(message.payload) > MAX_BLOCKS * (room - 2):
                 self._finish(key, ApsStatus.ASDU_TOO_LONG, now_us)
                 return
             sending.wants_ack = True

@@ -54,6 +54,7 @@ from smets1.hardware.radio import (
     GroupMembers,
     HanListener,
     JoinedDevice,
+    KeyOrigin,
     LinkKey,
     NetworkInfo,
     NodeRole,
@@ -438,6 +439,11 @@ class HanNode:
                     BoundTarget(short_address=short_address, endpoint=binding.destination_endpoint)
                 )
         return targets
+
+    def keyed_partners(self) -> list[int]:
+        entries = self.stack.keys.links.values()
+        partners = [entry.partner for entry in entries if entry.origin is not KeyOrigin.INSTALL_CODE]
+        return sorted(short for partner in partners if (short := self.known_short(partner)) is not None)
 
     async def bind(self, peer: Eui64, peer_endpoint: int, cluster_id: int, endpoint: int) -> None:
         request = BindRequest(

@@ -8,11 +8,14 @@ from typing import Any
 import pytest
 from tshark import TSHARK, Step, faults, follow, read_capture, run_tshark
 
-from smets1.hardware.radio import BROADCAST_RX_ON, ApsMessage
+from smets1.firmware.zcl.fields import Values
+from smets1.firmware.zcl.server import CommandContext
+from smets1.firmware.zigbee.zdp_frames import BindRequest, ZdpCluster
+from smets1.hardware.radio import BROADCAST_RX_ON, ApsMessage, ApsSecurity
 
 pytestmark = [pytest.mark.outsider, pytest.mark.skipif(TSHARK is None, reason="tshark is not installed")]
 
-GROUPS, IDENTIFY, HUB, GROUP = 0x0004, 0x0003, 0x0000, 0x4321
+GROUPS, IDENTIFY, METERING, HUB, GROUP = 0x0004, 0x0003, 0x0702, 0x0000, 0x4321
 IDENTIFY_FOR_A_MINUTE = b"\x11\x07\x00\x3c\x00"  # cluster command, no default response
 
 
@@ -21,6 +24,7 @@ async def test_displays_are_bound_and_a_group_is_told_to_identify_itself(
 ) -> None:
     path = tmp_path / "groups.pcapng"
     home = await smets1_home(seed=61, capture=path)
+    await home.clock.advance(minutes=1)  # displays bind and configure first
     members = (home.ppmid, home.ihd)
     for device in members:
         short_address = device.port.network.short_address
@@ -60,3 +64,46 @@ async def test_displays_are_bound_and_a_group_is_told_to_identify_itself(
         )
     groups = run_tshark(path, keys, "-Y", "zbee_aps.group", "-T", "fields", "-e", "zbee_aps.group")
     assert {int(line, 0) for line in groups} == {GROUP}
+
+
+async def test_reports_of_a_protected_cluster_reach_each_member_of_a_group_under_its_own_link_key(
+    smets1_home: Any, tmp_path: Path
+) -> None:
+    path = tmp_path / "group-reports.pcapng"
+    home = await smets1_home(seed=62, capture=path)
+    hub, meter, member, other = home.chf, home.esme, home.ppmid, home.ihd
+    await hub.app.request(
+        member.port.network.short_address, 1, "groups", "add_group", group_id=GROUP, group_name=""
+    )
+    binding = BindRequest(source=meter.eui64, source_endpoint=1, cluster_id=METERING, group=GROUP)
+    short_address = meter.port.network.short_address
+    answer = await hub.port.ask_zdp(short_address, ZdpCluster.BIND_REQ, binding.encode())
+    assert answer[0] == 0
+    heard: list[tuple[Any, ApsSecurity]] = []
+    for device in (hub, member, other):
+        client = device.app.core.obtain_client(1, "metering")
+
+        def note(
+            values: Values, context: CommandContext, device: Any = device, before: Any = client.report_handler
+        ) -> None:
+            if before is not None:
+                before(values, context)
+            if context.is_broadcast:  # to a group, that is
+                heard.append((device, context.security))
+
+        client.handle_reports(note)
+    meter.app.report(1, "metering", {"supply_status": (0, 30, None)})
+    await home.clock.advance(seconds=95)
+    assert heard
+    assert set(heard) == {(member, ApsSecurity.LINK_KEY)}, "each member, nobody else"
+    keys = home.keys.lines()
+    await home.close()
+    assert faults(read_capture(path, keys)) == []
+    fields = ("-e", "zbee_nwk.dst", "-e", "zbee_aps.security", "-e", "zbee_zcl.cmd.id", "-E", "separator=|")
+    told = "zbee_aps.group && zbee_aps.cluster == 0x0702 && wpan.src16 == zbee_nwk.src"
+    rows = {
+        line.split("|", 1)[0]: line for line in run_tshark(path, keys, "-Y", told, "-T", "fields", *fields)
+    }
+    partners = (hub, member, other)
+    assert {int(where, 0) for where in rows} == {p.port.network.short_address for p in partners}
+    assert {line.split("|", 1)[1] for line in rows.values()} == {"1|0x0a"}, "Report Attributes, APS security"

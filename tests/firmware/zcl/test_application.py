@@ -62,6 +62,22 @@ class Port:
         )
 
 
+class Table:
+    """A binding table; one partner has a link key with us."""
+
+    def __init__(self) -> None:
+        self.table: list[BoundTarget] = []
+
+    def bound_targets(self, endpoint: int, cluster_id: int) -> list[BoundTarget]:
+        return list(self.table)
+
+    def known_short(self, eui64: int) -> int | None:
+        return None
+
+    def keyed_partners(self) -> list[int]:
+        return [0x66]
+
+
 class Pair:
     def __init__(self) -> None:
         loop = asyncio.get_running_loop()
@@ -225,10 +241,9 @@ async def test_own_reports_to_a_moving_address(pair: Pair) -> None:
 
 @in_virtual_time
 async def test_a_binding_takes_the_place_of_whoever_configured_and_may_be_undone(pair: Pair) -> None:
-    table: list[BoundTarget] = []
-    meter = ZclApplication(
-        han=pair.meter_port, post=pair.meter_port.post, scheduler=pair.loop, bound=lambda *_: list(table)
-    )
+    routes = Table()
+    table = routes.table
+    meter = ZclApplication(han=pair.meter_port, post=pair.meter_port.post, scheduler=pair.loop, routes=routes)
     pair.meter_port.app = meter
     meter.core.add_server(1, "metering").set("current_summation_delivered", 1)
 
@@ -247,7 +262,8 @@ async def test_a_binding_takes_the_place_of_whoever_configured_and_may_be_undone
     table.clear()
     assert await targets() == set()  # unbound, whoever configured
     table.append(BoundTarget(group=5))
-    assert await targets() == set()  # nobody in a group could tell whose report it is
+    assert await targets() == {(0x66, 0)}  # under the link key of each partner
+    assert all(message.group == 5 and message.is_secured for message in pair.meter_port.sent)
 
 
 @in_virtual_time
