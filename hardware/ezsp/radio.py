@@ -328,6 +328,9 @@ class EzspRadio(EzspJoining):
                 targets.append(BoundTarget(short_address=short_address, endpoint=int(entry.remote)))
         return targets
 
+    def keyed_partners(self) -> list[int]:
+        return []  # EZSP sends to a group by broadcast only: no report under link keys reaches one
+
     async def _read_bindings(self) -> None:
         entries = []
         for index in range(_MAX_BINDINGS):
