@@ -7,7 +7,8 @@
     [[faults.cut]]              one way: `to` does not hear `from`
     [[faults.away]]             a `device` out of everybody's range
     [[faults.partition]]        `devices` that hear only each other
-    [[faults.interference]]     noise on `channel` (left out: on all) of `length_ms`, each `every_ms`
+    [[faults.interference]]     noise on `channel` (left out: on all) of `length_ms`, each `every_ms`, near
+                                `devices` (left out: everywhere), of `rssi_dbm`
 
 The last four take `start_s` and `end_s`; left out: from the start, for good. In JSON: the same keys.
 """
@@ -52,7 +53,7 @@ def read_faults(table: Table, known: Collection[Eui64]) -> FaultsConfig:
     plan: list[PlanRow] = [reader.cut(part) for part in table.tables("cut")]
     plan += [reader.away(part) for part in table.tables("away")]
     plan += [reader.partition(part) for part in table.tables("partition")]
-    plan += [_interference(part) for part in table.tables("interference")]
+    plan += [reader.interference(part) for part in table.tables("interference")]
     return FaultsConfig(
         every_link=_link_fault(table),
         nodes=tuple(nodes),
@@ -118,15 +119,44 @@ class _Reader:
         return Away(eui64=eui64, start_us=start_us, end_us=end_us)
 
     def partition(self, part: Table) -> Partition:
-        names = part.texts("devices")
-        devices = tuple(
-            self._of_home(part, "devices", judge(part, "devices", parse_eui64, name)) for name in names
-        )
-        if not devices:
-            part.refuse("devices", "devices is empty: name those that hear only each other")
+        devices = self._devices(part, "name those that hear only each other")
         start_us, end_us = _span(part)
         part.done()
         return Partition(devices=devices, start_us=start_us, end_us=end_us)
+
+    def _devices(self, part: Table, advice: str) -> tuple[Eui64, ...]:
+        names = part.texts("devices")
+        if not names:
+            part.refuse("devices", f"devices is empty: {advice}")
+        return tuple(
+            self._of_home(part, "devices", judge(part, "devices", parse_eui64, name)) for name in names
+        )
+
+    def interference(self, part: Table) -> Burst:
+        channel = optional(part, "channel", lambda key: part.integer(key, low=11, high=26))
+        length_us = part.scaled("length_ms", unit=1000, low=0, high=_LONGEST_MS)
+        if length_us == 0:
+            part.refuse("length_ms", "length_ms must be more than 0")
+        period_us = optional(
+            part, "every_ms", lambda key: part.scaled(key, unit=1000, low=1, high=86_400_000)
+        )
+        if period_us is not None and period_us <= length_us:
+            part.refuse("every_ms", "every_ms, from start to start, must be more than length_ms")
+        rssi_dbm = part.integer("rssi_dbm", -40, low=-100, high=20)
+        heard_by = optional(part, "devices", lambda _: self._devices(part, "name those that hear the noise"))
+        start_us, end_us = _span(part)
+        if end_us is not None and period_us is None:
+            part.refuse("end_s", "end_s is for noise that comes again: give every_ms")
+        part.done()
+        return Burst(
+            channels=tuple(CHANNELS) if channel is None else (channel,),
+            length_us=length_us,
+            period_us=period_us,
+            rssi_dbm=rssi_dbm,
+            heard_by=heard_by,
+            start_us=start_us,
+            end_us=end_us,
+        )
 
 
 def _span(part: Table) -> tuple[int, int | None]:
@@ -135,29 +165,6 @@ def _span(part: Table) -> tuple[int, int | None]:
     if end_us is not None and end_us <= start_us:
         part.refuse("end_s", "end_s must be later than start_s")
     return start_us, end_us
-
-
-def _interference(part: Table) -> Burst:
-    channel = optional(part, "channel", lambda key: part.integer(key, low=11, high=26))
-    length_us = part.scaled("length_ms", unit=1000, low=0, high=_LONGEST_MS)
-    if length_us == 0:
-        part.refuse("length_ms", "length_ms must be more than 0")
-    period_us = optional(part, "every_ms", lambda key: part.scaled(key, unit=1000, low=1, high=86_400_000))
-    if period_us is not None and period_us <= length_us:
-        part.refuse("every_ms", "every_ms, from start to start, must be more than length_ms")
-    rssi_dbm = part.integer("rssi_dbm", -40, low=-100, high=20)
-    start_us, end_us = _span(part)
-    if end_us is not None and period_us is None:
-        part.refuse("end_s", "end_s is for noise that comes again: give every_ms")
-    part.done()
-    return Burst(
-        channels=tuple(CHANNELS) if channel is None else (channel,),
-        length_us=length_us,
-        period_us=period_us,
-        rssi_dbm=rssi_dbm,
-        start_us=start_us,
-        end_us=end_us,
-    )
 
 
 def _link_fault(table: Table) -> LinkFault:

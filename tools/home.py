@@ -38,7 +38,6 @@ from smets1.firmware.wire import Wire
 from smets1.firmware.zigbee.node import HanConfig as NodeConfig
 from smets1.firmware.zigbee.node import HanNode
 from smets1.hardware.air import Air, Capture
-from smets1.hardware.air.fault_plan import FaultPlan
 from smets1.hardware.clock import MAX_SPEED, EmulatorLoop
 from smets1.hardware.ezsp.bellows_line import require_bellows
 from smets1.hardware.ezsp.modem import ModemConfig
@@ -51,7 +50,6 @@ from smets1.hub.chf import AdmittedDevice, Chf
 from smets1.hub.device_log import DeviceLog
 from smets1.tools.home_config import (
     DeviceConfig,
-    FaultsConfig,
     Fuel,
     HomeConfig,
     RadioKind,
@@ -62,6 +60,7 @@ from smets1.tools.home_headend import HomeHeadEnd
 from smets1.tools.home_parts import DEVICE_TYPES, electricity_meter, factory, gas_meter, top_up_desk
 from smets1.tools.home_wan import HomeWan
 from smets1.tools.keys_file import KeyRing
+from smets1.tools.live_faults import LiveFaults
 from smets1.tools.new_file import NewFile, require_writable
 from smets1.tools.toml_reader import parse_instant
 from smets1.tools.trial_keys import engineering_pin, sua_key
@@ -148,8 +147,9 @@ class Home:
         self._clock_task: asyncio.Task[None] | None = None
         self._request_counter = 0
         self._is_closed = False
-        self.fault_plan = FaultPlan(self.air)
-        self.set_faults(self.config.faults)
+        self.faults = LiveFaults(self.air)
+        """What is wrong with the air, to be set, added to and taken from at any time."""
+        self.faults.set(self.config.faults)
 
     @property
     def headend(self) -> HeadEnd:
@@ -284,7 +284,7 @@ class Home:
         self._is_closed = True
         if self._clock_task is not None:
             self._clock_task.cancel()
-        self.fault_plan.end()
+        self.faults.end()
         async with (
             AsyncExitStack() as steps
         ):  # from the last to the first, each whatever became of the others
@@ -320,20 +320,6 @@ class Home:
         return start_utc_us if stored is None else max(start_utc_us, int.from_bytes(stored, "big"))
 
     # --- parts ------------------------------------------------------------------------------------------
-
-    def set_faults(self, config: FaultsConfig) -> None:
-        """These and no others, from now on; times of its plan count from now."""
-        faults = self.air.faults
-        self.fault_plan.end()
-        faults.clear()
-        faults.set_default(config.every_link)
-        for eui64, fault in config.nodes:
-            faults.set_node(eui64, fault)
-        for sender, receiver, fault in config.links:
-            faults.set_link(sender, receiver, fault)
-        for eui64, position_m in config.positions_m:
-            faults.place(eui64, position_m)
-        self.fault_plan.begin(config.plan)
 
     async def _connect(self, chf: Chf) -> None:
         chf.wan = HubWanEnd(

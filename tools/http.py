@@ -4,8 +4,7 @@
     GET  /api/v1/home                                   devices, network, supply, registers
     GET  /api/v1/devices/EUI64                          one of them
     GET  /api/v1/devices/EUI64/screen                   what its display shows: all pages, what is seen now
-    GET  /api/v1/faults                                 what is wrong with the air now
-    POST /api/v1/faults                                 set it, as [faults] does, in JSON; {} clears all
+    GET, POST, PATCH, DELETE /api/v1/faults...          what is wrong with the air (http_faults.py)
     POST /api/v1/devices/EUI64/keys                     press its keys: {"keys": "A 73946-14433-... B"}
     POST /api/v1/devices/EUI64/power, /sensors, ...     what hands do in a laboratory (http_controls.py)
     GET  /api/v1/docs                                   all of these as OpenAPI
@@ -32,10 +31,10 @@ from smets1.eui64 import format_eui64
 from smets1.firmware.device import Device
 from smets1.headend.api import add_routes
 from smets1.headend.duis.request import MAX_REQUEST_OCTETS
-from smets1.tools.fault_file import faults_of_json
 from smets1.tools.home import Home
 from smets1.tools.home_file import is_loopback
 from smets1.tools.http_controls import add_control_routes
+from smets1.tools.http_faults import add_fault_routes
 from smets1.tools.http_request import device_of, json_of
 
 __all__ = ["HttpServer", "require_free"]
@@ -70,8 +69,7 @@ class HttpServer:
         if self._home.config.headend.runs_here:
             add_routes(app, self._home.headend)
         app.router.add_get("/api/v1/home", _get_home)
-        app.router.add_get("/api/v1/faults", _get_faults)
-        app.router.add_post("/api/v1/faults", _post_faults)
+        add_fault_routes(app, self._home)
         app.router.add_get("/api/v1/devices/{eui64}", _get_device)
         app.router.add_get("/api/v1/devices/{eui64}/screen", _get_screen)
         app.router.add_post("/api/v1/devices/{eui64}/keys", _post_keys)
@@ -134,21 +132,6 @@ async def _get_home(request: web.Request) -> web.Response:
             "devices": [_describe(device) for device in home.devices],
         }
     )
-
-
-async def _get_faults(request: web.Request) -> web.Response:
-    return web.json_response(request.app[_HOME].air.faults.snapshot())
-
-
-async def _post_faults(request: web.Request) -> web.Response:
-    """These in place of all that were set; times count from now. Answers as GET does."""
-    home = request.app[_HOME]
-    try:
-        faults = faults_of_json(await request.read(), {device.eui64 for device in home.config.devices})
-    except InputError as error:
-        raise web.HTTPBadRequest(text=str(error)) from None
-    home.set_faults(faults)
-    return await _get_faults(request)
 
 
 async def _get_device(request: web.Request) -> web.Response:

@@ -14,10 +14,10 @@ from smets1.tools.home import Home
 __all__ = ["device_of", "eui64_of", "json_of"]
 
 
-def eui64_of(request: web.Request) -> Eui64:
-    """Of the path. Raises HTTPBadRequest."""
+def eui64_of(request: web.Request, name: str = "eui64") -> Eui64:
+    """Of the path, by the name it has there. Raises HTTPBadRequest."""
     try:
-        return parse_eui64(request.match_info["eui64"])
+        return parse_eui64(request.match_info[name])
     except InputError as error:
         raise web.HTTPBadRequest(text=str(error)) from None
 

@@ -13,6 +13,7 @@ from smets1.tools.controls import CONTROLS, Key
 __all__ = ["open_api"]
 
 _TYPES: Final = {bool: "boolean", int: "integer", str: "string"}
+_EUI64: Final = "as 00-DB-12-34-56-78-90-A0"
 _DEVICE: Final = "/api/v1/devices/{eui64}"
 _NAMED: Final = {
     "type": "object",
@@ -78,15 +79,18 @@ def _operation(
     return operation
 
 
+def _removal(words: str) -> dict[str, Any]:
+    operation = _operation(f"Take away: {words[0].lower()}{words[1:]}")
+    operation["responses"]["404"] = {"description": "no such fault is set", "content": {"text/plain": {}}}
+    return operation
+
+
+def _in_path(name: str, kind: str, words: str) -> dict[str, Any]:
+    return {"name": name, "in": "path", "required": True, "schema": {"type": kind}, "description": words}
+
+
 def _of_device(*, parameters: Sequence[dict[str, Any]] = (), **operations: dict[str, Any]) -> dict[str, Any]:
-    eui64 = {
-        "name": "eui64",
-        "in": "path",
-        "required": True,
-        "schema": {"type": "string"},
-        "description": "as 00-DB-12-34-56-78-90-A0",
-    }
-    return {"parameters": [eui64, *parameters], **operations}
+    return {"parameters": [_in_path("eui64", "string", _EUI64), *parameters], **operations}
 
 
 def _body(keys: Sequence[Key]) -> dict[str, Any]:
@@ -129,6 +133,17 @@ def open_api(*, has_head_end: bool) -> dict[str, Any]:
         "/api/v1/faults": {
             "get": _operation("What is wrong with the air now"),
             "post": _operation("These faults in place of all that were set", {"type": "object"}),
+            "patch": _operation("These faults beside those that are set", {"type": "object"}),
+        },
+        "/api/v1/faults/default": {"delete": _removal("What holds on every link")},
+        "/api/v1/faults/plan/{id}": {
+            "parameters": [_in_path("id", "integer", "as GET shows it")],
+            "delete": _removal("One cut, absence, partition or interference"),
+        },
+        "/api/v1/faults/node/{eui64}": _of_device(delete=_removal("What holds at one device")),
+        "/api/v1/faults/link/{from}/{to}": {
+            "parameters": [_in_path(name, "string", _EUI64) for name in ("from", "to")],
+            "delete": _removal("What holds in one direction of one link"),
         },
         _DEVICE: _of_device(get=device("One device")),
         f"{_DEVICE}/screen": _of_device(get=device("What its display shows")),

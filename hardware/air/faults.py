@@ -178,6 +178,22 @@ class Faults:
 
     # --- asking ---
 
+    @property
+    def default(self) -> LinkFault:
+        """What was set for every link."""
+        return self._default
+
+    def node(self, eui64: Eui64) -> LinkFault:
+        """What was set for one radio."""
+        return self._nodes.get(eui64, _NOTHING)
+
+    def one_way(self, sender: Eui64, receiver: Eui64) -> LinkFault:
+        """What was set for one direction between two radios."""
+        return self._links.get((sender, receiver), _NOTHING)
+
+    def position_m(self, eui64: Eui64) -> tuple[float, float] | None:
+        return self._positions.get(eui64)
+
     def link(self, sender: Eui64, receiver: Eui64) -> Link | None:
         """What holds from `sender` to `receiver`; None: nothing is heard at all."""
         key = (sender, receiver)

@@ -61,6 +61,39 @@ def test_a_plan_that_ends_early_leaves_nothing_to_come(bench) -> None:
     assert bench.scheduler.now_us() < 2 * S
 
 
+def test_one_row_is_added_and_taken_away_by_its_number(bench) -> None:
+    everything = heard(bench)
+    plan = FaultPlan(bench.air)
+    plan.begin([Cut(sender=A, receiver=B)])
+    bench.scheduler.run_until(100 * S)
+    (away,) = plan.add([Away(eui64=C, start_us=10 * S, end_us=20 * S)])  # counts from now
+    (again,) = plan.add([Cut(sender=A, receiver=B)])
+    assert plan.remove(1)
+    assert everything - heard(bench) == {(A, B)}, "another row still wants it"
+    assert plan.remove(again)
+    assert heard(bench) == everything
+    bench.scheduler.run_until(115 * S)
+    assert plan.rows == {away: Away(eui64=C, start_us=10 * S, end_us=20 * S)}
+    assert (A, C) not in heard(bench)
+    assert plan.remove(away)
+    assert not plan.remove(away)
+    assert heard(bench) == everything
+    bench.run()
+    assert bench.scheduler.now_us() < 120 * S
+
+
+def test_noise_near_one_radio_disturbs_no_other(bench, frame) -> None:
+    bench.no_backoff()
+    a, b, c = bench.host(1), bench.host(2), bench.host(3)
+    plan = FaultPlan(bench.air)
+    plan.add([Burst(length_us=5_000, heard_by=(B,))])
+    assert plan.rows == {}, "noise that comes once is not there any more"
+    bench.scheduler.run_until(500)
+    a.radio.transmit(frame(0xFFFF, 1, ack=False), retries=0)
+    bench.run()
+    assert (len(b.frames), len(c.frames)) == (0, 1)
+
+
 def test_bursts_come_each_period_until_their_end(bench, frame) -> None:
     """5 ms of noise on channel 11, each 20 ms, for 0.1 s: what overlaps one is lost, and nothing else."""
     bench.no_backoff()

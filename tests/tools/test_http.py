@@ -115,6 +115,60 @@ def test_the_air_is_spoilt_and_mended_live() -> None:
     play(story)
 
 
+def test_one_fault_is_added_and_taken_away_beside_the_others() -> None:
+    async def story(home: Home, server: HttpServer, session: ClientSession) -> None:
+        url = f"{server.url}/api/v1/faults"
+        ihd, esme, hub = (format_eui64(device.eui64) for device in (home.ihd, home.esme, home.chf))
+
+        async def ask(method: str, path: str = "", body: Any = None) -> tuple[int, Any]:
+            octets = None if body is None else json.dumps(body).encode()
+            async with session.request(method, url + path, data=octets) as answer:
+                is_json = answer.content_type == "application/json"
+                return answer.status, await (answer.json() if is_json else answer.text())
+
+        _, before = await ask("POST", body={"loss": 0.25, "cut": [{"from": esme, "to": ihd}]})
+        (cut,) = before["plan"]
+        assert cut == {"id": cut["id"], "kind": "cut", "from": esme, "to": ihd, "start_s": 0}
+        more = {
+            "corrupt": 0.1,
+            "node": [{"device": ihd, "delay_ms": 2, "x_m": 1, "y_m": 2}],
+            "link": [{"from": hub, "to": ihd, "loss": 0.5}],
+            "away": [{"device": ihd, "start_s": 60, "end_s": 120}],
+            "interference": [{"length_ms": 5, "every_ms": 20, "channel": 15, "devices": [ihd]}],
+        }
+        status, now = await ask("PATCH", body=more)
+        assert status == 200
+        assert now["default"] == {"loss": 0.25, "corrupt": 0.1}
+        assert now["cuts"] == [{"from": esme, "to": ihd}]
+        assert now["nodes"] == {ihd: {"delay_us": 2000}}
+        assert now["links"] == [{"from": hub, "to": ihd, "loss": 0.5}]
+        assert [row["kind"] for row in now["plan"]] == ["cut", "away", "interference"]
+        noise = now["plan"][2]
+        assert noise["devices"] == [ihd]
+        assert noise["every_ms"] == 20
+        _, now = await ask("PATCH", body={"node": [{"device": ihd, "loss": 0.125}]})
+        assert now["nodes"] == {ihd: {"loss": 0.125, "delay_us": 2000}}, "keys that are not named stay"
+        status, text = await ask("PATCH", body={"cut": [{"from": esme}]})
+        assert (status, "to is missing" in text) == (400, True)
+        assert (await ask("GET"))[1] == now
+
+        for path in (
+            f"/plan/{cut['id']}", f"/plan/{noise['id']}", f"/node/{ihd}", f"/link/{hub}/{ihd}", "/default",
+        ):  # fmt: skip
+            assert (await ask("DELETE", path))[0] == 200, path
+            assert (await ask("DELETE", path))[0] == 404, path
+        await asyncio.sleep(61)
+        _, now = await ask("GET")
+        assert now["away"] == [ihd], "what was not taken away comes at its time"
+        await asyncio.sleep(60)
+        assert (await ask("GET"))[1]["plan"] == []
+        assert home.air.faults.is_clear
+        for path, wrong in (("/plan/x", 400), ("/plan/9999999999", 400), ("/node/x", 400), ("/nothing", 404)):
+            assert (await ask("DELETE", path))[0] == wrong, path
+
+    play(story)
+
+
 def test_keys_of_every_face() -> None:
     """A person at the meter, at the PPMID and at the IHD; what cannot be pressed is said in one line."""
 
