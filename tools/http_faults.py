@@ -1,12 +1,12 @@
 """What is wrong with the air, over HTTP while the home runs. Bodies: the keys of `[faults]`, in JSON.
 
-    GET    /api/v1/faults                   what is set now; `plan`: rows that hold or are to come, with their id
-    POST   /api/v1/faults                   these in place of all that were set; {} clears all
-    PATCH  /api/v1/faults                   these beside those that are set: {"cut": [{"from": ..., "to": ...}]}
-    DELETE /api/v1/faults/plan/ID                one cut, absence, partition or interference
-    DELETE /api/v1/faults/node/EUI64          what holds at one device, and its position
-    DELETE /api/v1/faults/link/FROM/TO      what holds in one direction of one link
-    DELETE /api/v1/faults/default                what holds on every link
+    GET    /api/v1/faults                 what is set; `plan`: rows that hold or are to come, with their id
+    POST   /api/v1/faults                 these in place of all that were set; {} clears all
+    PATCH  /api/v1/faults                 these beside those that are set: {"away": [{"device": EUI64}]}
+    DELETE /api/v1/faults/plan/ID         one cut, absence, partition or interference
+    DELETE /api/v1/faults/node/EUI64      what holds at one device, and its position
+    DELETE /api/v1/faults/link/FROM/TO    what holds in one direction of one link
+    DELETE /api/v1/faults/default         what holds on every link
 
 Times of a plan count from the request. Each answers as GET does; a mistake is 400 and one line and changes
 nothing, what is not set cannot be taken away: 404.
