@@ -25,6 +25,8 @@ if __name__ == "__main__":
     sys.path[:0] = [str(_ROOT), str(_ROOT / "src")]
 # ruff: noqa: E402
 
+from tests.headend.reference_scenes import HOME, SCENES, set_scene, why_refused
+
 from smets1.eui64 import parse_eui64
 from smets1.firmware.civil import parse_utc
 from smets1.hardware.clock import MAX_SPEED, run
@@ -35,7 +37,7 @@ from smets1.headend.duis.request import DuisRequest, XmlNode, parse_request
 from smets1.headend.head_end import HeadEnd
 from smets1.headend.schedules import Schedule
 from smets1.headend.srv import PLANS
-from smets1.tools.home import open_home
+from smets1.tools.home import Home, open_home
 
 __all__ = ["DOCUMENT", "Row", "read_back", "reference_requests", "run_all", "table", "validity"]
 
@@ -47,7 +49,6 @@ NS: Final = {
 _ESME: Final = parse_eui64("00-DB-12-34-56-78-90-A0")
 # The certificates in the requests are valid from September 2025, and their later dates are in 2030.
 _START: Final = "2026-01-12T10:00:00Z"
-_HOME: Final = "[han]\ngas_wake_s = 60\n"
 _WAIT_S: Final = 7200
 _PATHS: Final = {
     CommandVariant.TRANSFORM: ServicePath.TRANSFORM,
@@ -96,16 +97,16 @@ async def run_all(folder: Path) -> list[Row]:
     for name, request in reference_requests(folder):
         by_srv.setdefault(request.srv, []).append((name, request))
     rows: list[Row] = []
-    shared = await open_home(seed=1, toml=_HOME, start=_START)  # for what reaches no device
+    shared = await open_home(seed=1, toml=HOME, start=_START)  # for what reaches no device
     try:
         for srv in sorted(by_srv, key=_order):
             if srv not in PLANS:
-                rows += [await _one(shared.headend, name, request) for name, request in by_srv[srv]]
+                rows += [await _one(shared, name, request) for name, request in by_srv[srv]]
                 continue
-            home = await open_home(seed=1, toml=_HOME, start=_START)
+            home = await open_home(seed=1, toml=HOME, start=_START)
             try:
                 await home.clock.advance(minutes=3)
-                rows += [await _one(home.headend, name, request) for name, request in by_srv[srv]]
+                rows += [await _one(home, name, request) for name, request in by_srv[srv]]
             finally:
                 await home.close()
     finally:
@@ -113,8 +114,11 @@ async def run_all(folder: Path) -> list[Row]:
     return rows
 
 
-async def _one(head_end: HeadEnd, name: str, request: DuisRequest) -> Row:
+async def _one(home: Home, name: str, request: DuisRequest) -> Row:
+    head_end = home.headend
     undo = _prepare(head_end, request)
+    if request.srv in PLANS:
+        set_scene(home, request)
     path = _PATHS.get(request.command_variant, ServicePath.SEND_COMMAND)
     octets = await head_end.submit(request.xml, path, wait_s=_WAIT_S)
     root = etree.fromstring(octets)
@@ -247,6 +251,9 @@ what it was asked for (MessageSuccess). Every response is valid by DUIS-5.4.xsd 
 
 Written by `python tests/headend/reference_table.py`; `tests/headend/test_reference_requests.py` compares.
 """
+_SCENES: Final = """\
+A request does not say what home it was made for. Each service is asked of a new home with `gas_wake_s = 60`
+and `max_credit_threshold_pounds = 20` (2.2 adds 12.50 pounds to the gas meter); and before the requests of"""
 
 
 def table(rows: list[Row], valid: list[str], parsed: list[dict[str, Any]]) -> str:
@@ -289,10 +296,15 @@ def table(rows: list[Row], valid: list[str], parsed: list[dict[str, Any]]) -> st
             )
             + " |"
         )
+    lines += ["", "## The home that each is asked of", "", _SCENES, ""]
+    lines += [f"- {', '.join(srvs)}: {text}." for srvs, (_, text) in SCENES.items()]
     refused = [row for row in rows if row.success == "false"]
-    if refused:
-        lines += ["", "## Asked, and refused", "", "| Request | Reason |", "|---|---|"]
-        lines += [f"| `{row.name}` | {row.reason.replace('|', '/') or '-'} |" for row in refused]
+    lines += ["", "## Asked, and refused", "", "| Request | The device, or the S1SP, says | Since it |"]
+    lines += ["|---|---|---|"]
+    lines += [
+        f"| `{row.name}` | {row.reason.replace('|', '/') or '-'} | {why_refused(row.name) or '**?**'} |"
+        for row in refused
+    ]
     wrong = [row for row in rows if not row.is_right]
     if wrong:
         lines += ["", "## Not as expected", "", "| Request | Expected | Got |", "|---|---|---|"]

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from lxml import etree
 from tests.headend.conftest import Rig, code_of
+from tests.headend.reference_scenes import REFUSED, why_refused
 from tests.headend.reference_table import (
     DOCUMENT,
     Row,
@@ -54,6 +55,13 @@ def test_every_one_gets_its_proper_answer(rows: list[Row]) -> None:
     for row in rows:
         is_built = row.srv in PLANS or row.srv in BODIES or row.expected == "E11"
         assert row.got == (row.expected if is_built else "N60"), (row.name, row.reason)
+
+
+def test_what_is_refused_has_its_reason(rows: list[Row]) -> None:
+    """Everything else was done: a home refuses only what no SMETS1 home can do."""
+    refused = [row.name for row in rows if row.success == "false"]
+    assert [name for name in refused if why_refused(name) is None] == []
+    assert [start for start in REFUSED if not any(name.startswith(start) for name in refused)] == []
 
 
 def test_the_table_in_the_documentation_is_true(rows: list[Row], shared_dir: Path, duis_parser: Path) -> None:
