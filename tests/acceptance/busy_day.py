@@ -152,7 +152,8 @@ def judge(home: Home, ledger: Ledger) -> None:
         assert account.emergency_lent_fine in (0, 3 * POUND_MP * FINE)
         held = account.balance_fine - (account.emergency_lent_fine - account.emergency_fine)
         added_mp = OPENING_MP + sum(each["amount_mp"] for each in credited)
-        assert held == added_mp * FINE - meter.registers.cost_fine, f"{name}: money does not add up"
+        excess = held + meter.registers.cost_fine - added_mp * FINE
+        assert excess == 0, f"{name}: money does not add up by {excess / FINE} mp at {home.clock}"
         before = ledger.last(f"seen {name}")
         if before is not None:
             assert meter.reading >= before["reading"], f"{name}: the register ran back"
