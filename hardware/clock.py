@@ -157,9 +157,12 @@ class _WarpSelector(selectors.BaseSelector):
         if loop is None:
             return self.inner.select(timeout)
         wait = loop.release_due(idle=timeout != 0)
-        return [] if wait == 0 and loop.skips_sockets() else self.inner.select(wait)
+        if wait == 0 and loop.skips_sockets():
+            return []
+        return self.inner.select(None if wait is None else min(wait, _LONGEST_WAIT_S))
 
 
+_LONGEST_WAIT_S: Final = 3600.0  # a loop that all but stands would wait longer than a selector can
 _TIMER_TURNS: Final = 16  # instants between two looks at signals
 _EPSILON_US = 0.25  # asyncio hands times over as float seconds; this undoes their rounding
 

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import importlib.util
 import json
 import logging
+import os
 import signal
 import sys
 from contextlib import AsyncExitStack
@@ -67,22 +69,49 @@ async def _run(config: HomeConfig, args: argparse.Namespace) -> None:
     async with AsyncExitStack() as stack:
         stack.push_async_callback(home.close)
         stopped = _on_signals(stack)  # before anybody is told that we are here
-        if not args.quiet:
+        is_live = _is_live(args)
+        if not args.quiet and not is_live:
             lines = EventLines(home.civil, sys.stdout, as_json=args.json)
             logger = logging.getLogger("smets1")
             logger.setLevel(logging.INFO)
             logger.addHandler(lines)
             stack.callback(logger.removeHandler, lines)
+        url = ""
         if config.speed != MAX_SPEED and config.headend.runs_here:
-            await _serve(home, stack, args)
+            url = await _serve(home, stack)
+            if not args.quiet and not is_live:
+                note = {"listening": url} if args.json else f"listening on {url}"
+                print(json.dumps(note) if args.json else note, flush=True)
         try:
-            await _until_the_end(stopped, args.duration_s)
+            if is_live:
+                await _live(home, stopped, args.duration_s, url)
+            else:
+                await _until_the_end(stopped, args.duration_s)
         finally:
             _summarise(home, as_json=args.json)
 
 
-async def _serve(home: Home, stack: AsyncExitStack, args: argparse.Namespace) -> None:
-    """HTTP and callbacks, for as long as the stack is open."""
+async def _live(home: Home, stopped: asyncio.Event, duration_s: float | None, url: str) -> None:
+    from smets1.tools.live_view import LiveView  # here: rich is an extra
+
+    with LiveView(home, stop=stopped.set, listening=url):
+        await _until_the_end(stopped, duration_s)
+
+
+def _is_live(args: argparse.Namespace) -> bool:
+    """Whether a person at a terminal sees the home live; piped or as JSON there are events."""
+    if args.quiet or args.json or args.plain or os.environ.get("TERM", "dumb") == "dumb":
+        return False
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        return False
+    if importlib.util.find_spec("rich") is None:
+        print("the live view needs rich: pip install 'smets1[terminal]'; events follow", file=sys.stderr)
+        return False
+    return True
+
+
+async def _serve(home: Home, stack: AsyncExitStack) -> str:
+    """HTTP and callbacks, for as long as the stack is open; where it listens."""
     # Imported here: aiohttp's server side is not needed at speed max.
     from smets1.headend.callbacks import CallbackPoster
     from smets1.tools.http import HttpServer
@@ -93,9 +122,7 @@ async def _serve(home: Home, stack: AsyncExitStack, args: argparse.Namespace) ->
     stack.push_async_callback(server.close)
     poster = asyncio.get_running_loop().create_task(CallbackPoster(home.headend).run())
     stack.callback(poster.cancel)
-    if not args.quiet:
-        note = {"listening": server.url} if args.json else f"listening on {server.url}"
-        print(json.dumps(note) if args.json else note, flush=True)
+    return server.url
 
 
 def _on_signals(stack: AsyncExitStack) -> asyncio.Event:

@@ -1,7 +1,8 @@
 """`smets1 run home.toml`: runs a home, in real time or faster, and says what happens.
 
-With `--for` it ends after that much of the home's time and prints where the meters stand; without, at
-Ctrl-C. At speed max there is no HTTP, since time runs ahead of anybody who would ask.
+On a terminal the home is seen live, with keys to press; piped, its events are lines. With `--for` it ends
+after that much of the home's time and prints where the meters stand; without, at Ctrl-C. At speed max there
+is no HTTP, since time runs ahead of anybody who would ask.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--keys", metavar="FILE", type=Path, help="write the keys, as tshark reads them")
     parser.add_argument("--nvm", metavar="DIR", type=Path, help="keep the devices' memory here")
     parser.add_argument("--json", action="store_true", help="events and summary as JSON lines")
+    parser.add_argument("--plain", action="store_true", help="events as lines on a terminal too")
     parser.add_argument("--quiet", action="store_true", help="no events, only the summary")
 
 
