@@ -126,6 +126,7 @@ class Dco:
         self._nvm = nvm
         self._random_octets = random_octets
         self._limits = limits or AnomalyLimits()
+        self._is_behind = False  # a commit has failed
 
     # --- keys ---
 
@@ -145,14 +146,14 @@ class Dco:
     def discard(self, device: Eui64) -> None:
         """Forget a device and all its keys: its home goes back to the SMSO. Committed; again is no error."""
         self._nvm.delete(_key(device))
-        self._nvm.commit()
+        self._commit()
 
     def extend_package(self, hub: Eui64, device: Eui64, sua_key: bytes) -> None:
         """Add a device to its home's key package (Uplift 1.2, 7.1): until then it can be sent nothing."""
         self.enrol(device, sua_key)
         members = [*self.package_of(hub), device]
         self._nvm.put(f"package/{hub:016x}", cbor2.dumps(sorted(set(members))))
-        self._nvm.commit()
+        self._commit()
 
     def package_of(self, hub: Eui64) -> list[Eui64]:
         """The devices of a home whose keys the DCO holds, as far as they were added by package."""
@@ -280,6 +281,9 @@ class Dco:
     # --- the key store ---
 
     def _get(self, device: Eui64) -> _Record:
+        """Raises RefusedError, LostError."""
+        if self._is_behind:  # what could not be committed is not to be spoken of before it is
+            self._commit()
         stored = self._nvm.get(_key(device))
         if stored is None:
             raise self._refuse(device, "the DCO has no SUA key for it")
@@ -290,7 +294,12 @@ class Dco:
         if count_at_utc_us is not None:
             day, count = self._given_today(count_at_utc_us)
             self._nvm.put("given", cbor2.dumps([day, count + 1]))
+        self._commit()
+
+    def _commit(self) -> None:
+        self._is_behind = True
         self._nvm.commit()
+        self._is_behind = False
 
     @staticmethod
     def _refuse(device: Eui64, reason: str, *, status: int = _REFUSED) -> RefusedError:

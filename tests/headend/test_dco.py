@@ -152,3 +152,32 @@ def test_keys_survive_and_do_not_show() -> None:
     nvm.put(f"device/{ESME:016x}", b"\x00")
     with pytest.raises(LostError):
         dco.generation(ESME)
+
+
+class FullDisk(MemoryNvm):
+    """A storage whose commits fail while `is_full`; what was put stays pending, as in `NvmStore`."""
+
+    is_full = False
+
+    def commit(self) -> None:
+        if self.is_full:
+            raise LostError("the disk is full")
+        super().commit()
+
+
+def test_what_could_not_be_committed_is_not_said_when_asked_again() -> None:
+    nvm = FullDisk()
+    dco = make(nvm)
+    offer = dco.offer_rotation(ESME, bytes(32), instruction_id="r", now_utc_us=START_UTC_US)
+    _, values = read_command(AUTHORISATION, offer.instruction.frame)
+    device = SuaState(generation=0, counter=1, key=SUA_KEY)
+    held = device.stage(values["generation"], values["wrapped_key"]).activate()
+    nvm.is_full = True
+    for _ in range(2):
+        with pytest.raises(LostError):
+            dco.confirm_rotation(ESME, *held.confirmation(ESME))
+        with pytest.raises(LostError):
+            dco.authorise(DISABLE, now_utc_us=START_UTC_US)
+    nvm.is_full = False
+    assert dco.confirm_rotation(ESME, *held.confirmation(ESME))
+    assert make(nvm.after_power_cut()).generation(ESME) == 1
