@@ -40,7 +40,7 @@ from smets1.headend.migration.files import (
     ValidatedInstallation,
 )
 from smets1.headend.migration.probe import Prober
-from smets1.headend.migration.progress import Action, HomeProgress, KeyState, Stage
+from smets1.headend.migration.progress import Action, HomeProgress, KeyState, Row, Stage
 from smets1.headend.migration.registry import EligibleProducts, Registry
 from smets1.headend.migration.separation import Interface, Separation
 from smets1.headend.migration.smso import PrepaymentKey
@@ -469,9 +469,9 @@ class S1spDesk:
             self._drive(hub)
 
     async def ask_again(self, hub: Eui64) -> None:
-        """A stranded home whose device answers again: one more round of attempts."""
+        """A stranded home whose device may answer again, or its ESME agree: one more round of attempts."""
         home = self._homes[hub]
-        if home.stage is Stage.STRANDED and KeyState.UNKNOWN in (home.gsme, home.esme):
+        if home.stage is Stage.STRANDED and home.row in (Row.GSME_SILENT, Row.ESME_SILENT, Row.ESME_FAILED):
             self._keep(replace(home, stage=Stage.SECURING, attempts=0))
             self._drive(hub)
 
@@ -593,6 +593,14 @@ class S1spDesk:
         """Every home of the set is at its end, and everybody has been told."""
         self._dco.close(file_set)
         self._files.drop(file_set)
+
+    def let_go(self, hub: Eui64) -> None:
+        """A home at its end need not be in memory; its record stays."""
+        home = self._homes.get(hub)
+        if home is not None and home.stage in (Stage.COMMISSIONED, Stage.ROLLED_BACK):
+            del self._homes[hub]
+            for meter in [meter for meter, of in self._meters.items() if of == hub]:
+                del self._meters[meter]
 
     def homes(self) -> Iterable[HomeProgress]:
         return tuple(self._homes.values())

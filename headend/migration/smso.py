@@ -129,7 +129,7 @@ class Smso:
             self._hubs[meter] = home.hub
             if self._nvm.get(_sua(meter)) is None:
                 self._put_sua(meter, SuaCredential(key=sua_keys[meter], generation=0, counter=0))
-            self._desk.enrol(meter, prepayment_keys[meter])
+                self._desk.enrol(meter, prepayment_keys[meter])
 
     def change_home(self, home: SmsoHome) -> None:
         """Its books are put right."""
@@ -138,6 +138,13 @@ class Smso:
     def home(self, hub: Eui64) -> SmsoHome:
         """Raises KeyError."""
         return self._homes[hub]
+
+    def let_go(self, hub: Eui64) -> None:
+        """A home that is not this SMSO's any more need not be in memory; what is committed stays."""
+        home = self._homes.pop(hub, None)
+        for meter in () if home is None else home.meters:
+            self._hubs.pop(meter, None)
+            self._contacts.pop(meter, None)
 
     def find_home(self, mpxn: str) -> SmsoHome | None:
         wanted = mpxn.lstrip("0")

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
 from smets1.devices.enrolment import DeviceKind, required_of
-from smets1.errors import InputError
+from smets1.errors import InputError, LostError
 from smets1.eui64 import Eui64
 from smets1.firmware.civil import CivilClock, from_datetime, to_datetime
 from smets1.firmware.nvm import DeviceNvm, NvmStore
@@ -89,36 +90,41 @@ class _Router:
 
     def __init__(self) -> None:
         self.links: dict[Eui64, WanPort] = {}
+        self._asked: dict[str, WanPort] = {}  # by request id, until it may be forgotten
 
     async def ask(self, hub: Eui64, request: WanRequest) -> WanResponse:
         link = self.links.get(hub)
         if link is None:
             raise InputError(f"no home has the hub {hub:016X}")
+        self._asked[request.request_id] = link
         return await link.ask(hub, request)
 
     def forget(self, request_id: str) -> None:
-        for link in self.links.values():
+        link = self._asked.pop(request_id, None)
+        if link is not None:
             link.forget(request_id)
 
 
 class Rig:
     """Every party, wired. Made by `open`; `close` it."""
 
-    def __init__(self, options: RigOptions) -> None:
+    def __init__(self, options: RigOptions, *, civil: CivilClock | None = None) -> None:
+        """`civil`: of a rig that this one takes over from; time has gone on."""
         loop = asyncio.get_running_loop()
         assert isinstance(loop, EmulatorLoop), "a rehearsal runs in an EmulatorLoop"
         self.options = options
         self.loop = loop
         self.seeds = SeedTree(options.seed).child("migration")
         start_utc_us = from_datetime(_moment(options.start))
-        self.civil = CivilClock(loop, start_utc_us - loop.now_us())
+        self.civil = civil or CivilClock(loop, start_utc_us - loop.now_us())
         self.pki = Pki(self.seeds)
         self.registry = Registry()
         self.products = EligibleProducts()
         self.books: dict[Eui64, HomeBooks] = {}
         self.router = _Router()
+        self._hubs: dict[Eui64, Eui64] = {}  # device -> hub
         self.on_alert: Callable[[str, str, Eui64 | None], None] = lambda _code, _user, _device: None
-        self._wans: list[HeadEndWan] = []
+        self._wans: dict[Eui64, HeadEndWan] = {}
         self._store_nvm = _open(options.nvm_dir, "s1sp.nvm")
         self._dco_nvm = _open(options.nvm_dir, "dco.nvm")
         self._smso_nvm = _open(options.nvm_dir, "smso.nvm")
@@ -223,6 +229,11 @@ class Rig:
         """What a thief of the DCO's disk would have."""
         return self._dco_nvm
 
+    @property
+    def smso_store(self) -> NvmStore:
+        """The SMSO's and the Requesting Party's."""
+        return self._smso_nvm
+
     def reopen_separation(self) -> None:
         """As after a restart: from what was committed."""
         self.separation = Separation(self.nvm("separation"), self.products, GROUP)
@@ -266,13 +277,35 @@ class Rig:
     async def close(self) -> None:
         await self.s1sp.close()
         await self.head_end.close()
-        for wan in self._wans:
+        for wan in self._wans.values():
             await wan.close()
         for books in self.books.values():
             if books.home is not None:
                 await books.home.close()
         for store in (self._store_nvm, self._dco_nvm, self._smso_nvm, self.store):
             store.close()
+
+    async def power_off(self) -> None:
+        """As kill -9 of S1SP, DCO and SMSO: what is not committed is lost. The homes live on."""
+        for store in (self._store_nvm, self._dco_nvm, self._smso_nvm, self.store):
+            store.close()
+        with suppress(LostError):
+            await self.s1sp.close()
+        await self.head_end.close()
+        for wan in self._wans.values():
+            with suppress(LostError):
+                await wan.close()
+
+    async def take_over(self, dead: Rig) -> None:
+        """Begin again from what a rig that was powered off had on its disk, with its homes."""
+        self.registry.copy(dead.registry)
+        self.products.copy(dead.products)
+        self.mcc.copy(dead.mcc)
+        for books in dead.books.values():
+            self._keep_books(books)
+            if books.home is not None:
+                await self.connect(books, books.home)
+        await self.start()
 
     # --- homes --------------------------------------------------------------------------------------
 
@@ -310,7 +343,6 @@ class Rig:
             else None,
             seed=config.seed,
         )
-        self.books[hub] = books
         self.registry.register(smso.mpan, books.electricity)
         if smso.mprn is not None and books.gas is not None:
             self.registry.register(smso.mprn, books.gas)
@@ -320,12 +352,19 @@ class Rig:
             if not self.products.is_eligible(GROUP, kept):
                 entry = EpclEntry(group_id=GROUP, combination=kept, approved_utc_us=approved_utc_us)
                 self.products.add(entry)
+        self._keep_books(books)
+        return books
+
+    def _keep_books(self, books: HomeBooks) -> None:
+        smso, seed = books.smso, books.seed
+        self.books[books.hub] = books
+        for entry in smso.devices:
+            self._hubs[entry.device] = books.hub
         self.smso.add_home(
             smso,
-            sua_keys={meter: sua_key(config.seed, meter) for meter in smso.meters},
-            prepayment_keys={meter: prepayment_key(config.seed, meter) for meter in smso.meters},
+            sua_keys={meter: sua_key(seed, meter) for meter in smso.meters},
+            prepayment_keys={meter: prepayment_key(seed, meter) for meter in smso.meters},
         )
-        return books
 
     async def switch_on(self, books: HomeBooks, config: HomeConfig, **options: Any) -> Home:
         """The emulated home itself, joined and keyed, on the S1SP's WAN."""
@@ -335,21 +374,41 @@ class Rig:
             headend=replace(config.headend, runs_here=False),
         )
         home = await open_home(config=config, waits=False, **options)
+        await self.connect(books, home)
+        await home.joined()
+        return home
+
+    async def connect(self, books: HomeBooks, home: Home) -> None:
+        """Our end of a home's WAN; again after the home, or this rig, was killed."""
         name = f"{books.hub:016x}"
+        before = self._wans.pop(books.hub, None)
+        if before is not None:
+            await before.close()
         wan = HeadEndWan(
             home.wan_link("headend"), self.nvm(f"wan {name}"), self.civil, rng=self.seeds.random("wan", name)
         )
         wan.on_event = self.head_end.on_event
         await wan.start()
-        self._wans.append(wan)
+        self._wans[books.hub] = wan
         self.router.links[books.hub] = wan
         books.home = home
-        await home.joined()
-        return home
 
     def add_link(self, hub: Eui64, link: WanPort) -> None:
         """A home that is not an emulated one of ours: a light one, a test's."""
         self.router.links[hub] = link
+
+    def forget_set(self, file_set: int, hubs: list[Eui64]) -> None:
+        """Every home of a set is at its end and told of: nobody keeps more of it than its records."""
+        self.s1sp.close_set(file_set)
+        for party in (self.cp, self.supplier_cp):
+            party.close_set(file_set)
+        for hub in hubs:
+            self.s1sp.let_go(hub)
+            self.router.links.pop(hub, None)
+            books = self.books.pop(hub)
+            self.smso.let_go(hub)
+            for entry in books.smso.devices:
+                self._hubs.pop(entry.device, None)
 
     # --- alerts -------------------------------------------------------------------------------------
 
@@ -371,9 +430,9 @@ class Rig:
         text = values.get("DeviceID", "")
         device = int(text.replace("-", ""), 16) if text else None
         user = next((u.name for u in parties.USERS if u.eui64 == response.user), "?")
-        for books in self.books.values():
-            if device in [entry.device for entry in books.smso.devices]:
-                books.alerts.append(f"{code} to {user}")
+        owner = self.books.get(self._hubs.get(device or 0, 0))
+        if owner is not None:
+            owner.alerts.append(f"{code} to {user}")
         self.on_alert(code, user, device)
 
     def place_credentials(self, home: Installation) -> None:
