@@ -18,6 +18,7 @@ from smets1.eui64 import Eui64, format_eui64
 from smets1.firmware.civil import from_datetime, to_datetime
 from smets1.headend.migration.envelope import FileRefusedError
 from smets1.headend.migration.files import (
+    MAX_INSTALLATIONS,
     Authorisation,
     CommissionedBy,
     FileKind,
@@ -66,6 +67,7 @@ class Rehearsal:
     commissions_itself: bool = False
     migrate_on: str | None = None
     is_priority: bool = False
+    is_lean: bool = False  # thousands of homes: no story is kept
     holds_back: bool = False  # SCFs reach nobody who would commission
     _tasks: list[asyncio.Task[None]] = field(default_factory=list)
 
@@ -81,6 +83,8 @@ class Rehearsal:
     # --- telling ------------------------------------------------------------------------------------
 
     def say(self, who: str, text: str) -> None:
+        if self.is_lean:
+            return
         line = StoryLine(utc_us=self.rig.civil.utc_us(), who=who, text=text)
         self.story.append(line)
         self.on_line(line)
@@ -144,6 +148,7 @@ class Rehearsal:
         for supplier, given in lines.items():
             if only not in (None, supplier):
                 continue
+            assert len(given) <= MAX_INSTALLATIONS, "one file for each supplier"
             content = MigrationAuthorisationFile(
                 group_id=GROUP,
                 supplier=supplier,

@@ -1,0 +1,69 @@
+"""A population of light homes through one Migration Week: time, memory, and whether everything adds up.
+
+    python tests/benchmarks/bench_migration.py [HOMES]          10 000 by default
+
+What is light about the homes: `smets1.tools.migration.light`. Every party keeps its records on disk; here that
+is a folder in memory (/dev/shm) where there is one, so that the figure is not that of one disk's fsync.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import resource
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from smets1.hardware.clock import MAX_SPEED, run
+from smets1.headend.migration.s1sp_desk import S1spPolicy
+from smets1.tools.migration.population import Tally, make_population, migrate_population
+from smets1.tools.migration.rig import Rig, RigOptions
+
+HOUR_US = 3_600_000_000
+SHARED_MEMORY = Path("/dev/shm")
+
+
+def memory_mb() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+
+
+async def migrate(count: int, folder: Path) -> Tally:
+    policy = S1spPolicy(attempt_us=HOUR_US // 6, pause_us=HOUR_US // 12, attempts=3)
+    rig = Rig(RigOptions(nvm_dir=folder, policy=policy))
+    began_s = time.monotonic()
+
+    def tell(done: int) -> None:
+        print(f"{done:6} homes  {time.monotonic() - began_s:7.1f} s  {memory_mb()} MB", flush=True)
+
+    try:
+        return await migrate_population(rig, make_population(count, random.Random(1)), on_batch=tell)
+    finally:
+        await rig.close()
+
+
+def main() -> int:
+    count = int(sys.argv[1]) if len(sys.argv) > 1 else 10_000
+    began_s = time.monotonic()
+    where = SHARED_MEMORY if SHARED_MEMORY.is_dir() else None
+    with tempfile.TemporaryDirectory(dir=where) as folder:
+        tally = run(migrate(count, Path(folder)), speed=MAX_SPEED)
+    took_s = time.monotonic() - began_s
+    result = {
+        "homes": tally.homes,
+        "ends": dict(tally.ends),
+        "files": {str(kind): number for kind, number in tally.files.items()},
+        "homes_in_scfs": tally.in_scf,
+        "homes_in_cofs": tally.in_cof,
+        "homes_in_reports": tally.in_reports,
+        "took_s": round(took_s, 1),
+        "peak_mb": memory_mb(),
+        "does_not_add_up": tally.faults[:20],
+    }
+    print(json.dumps(result, indent=2))
+    return 1 if tally.faults else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
