@@ -8,7 +8,6 @@ installation: hub first, then the devices, each joining by its install code.
 from __future__ import annotations
 
 import asyncio
-import random
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import replace
@@ -36,15 +35,9 @@ from smets1.firmware.wan.link import WanLink
 from smets1.firmware.wan.memory import MemoryBroker
 from smets1.firmware.wire import Wire
 from smets1.firmware.zigbee.node import HanConfig as NodeConfig
-from smets1.firmware.zigbee.node import HanNode
 from smets1.hardware.air import Air, Capture
-from smets1.hardware.clock import MAX_SPEED, EmulatorLoop
-from smets1.hardware.ezsp.bellows_line import require_bellows
-from smets1.hardware.ezsp.modem import ModemConfig
-from smets1.hardware.ezsp.radio import EzspRadio
-from smets1.hardware.radio import FrameRadio, HanPort, KeyOrigin, LinkKey, NodeRole
-from smets1.hardware.rcp import RcpRadio, open_pipe
-from smets1.hardware.rcp.pipe import BytePipe
+from smets1.hardware.clock import EmulatorLoop
+from smets1.hardware.radio import KeyOrigin, LinkKey
 from smets1.headend.head_end import HeadEnd
 from smets1.hub.chf import AdmittedDevice, Chf
 from smets1.hub.device_log import DeviceLog
@@ -52,12 +45,12 @@ from smets1.tools.home_config import (
     DeviceConfig,
     Fuel,
     HomeConfig,
-    RadioKind,
     Role,
 )
 from smets1.tools.home_file import default_home, parse_home, require_start
 from smets1.tools.home_headend import HomeHeadEnd
 from smets1.tools.home_parts import DEVICE_TYPES, electricity_meter, factory, gas_meter, top_up_desk
+from smets1.tools.home_radios import HomeRadios
 from smets1.tools.home_wan import HomeWan
 from smets1.tools.keys_file import KeyRing
 from smets1.tools.live_faults import LiveFaults
@@ -74,15 +67,6 @@ JOIN_TIMEOUT_S: Final = 1200.0
 _CLOCK_KEY: Final = "utc_us"
 _CLOCK_EVERY_S: Final = 60.0
 _CLOCK_LEASE_US: Final = 120_000_000  # more, for a loop that comes late
-
-_NODE_ROLES: Final = {
-    Role.CHF: NodeRole.COORDINATOR,
-    Role.ESME: NodeRole.ROUTER,
-    Role.GSME: NodeRole.SLEEPY_END_DEVICE,
-    Role.PPMID: NodeRole.END_DEVICE,
-    Role.IHD: NodeRole.END_DEVICE,
-    Role.CAD: NodeRole.END_DEVICE,
-}
 
 
 class HomeClock:
@@ -134,6 +118,7 @@ class Home:
         self.civil = CivilClock(loop, self._epoch_utc_us() - loop.now_us())
         self.clock = HomeClock(self.civil)
         self.air = Air(loop, self.seeds.random("air"))
+        self.radios = HomeRadios(self.air, loop, self.seeds, self._store)
         self.wire = Wire(loop)
         self.keys = KeyRing()
         self.devices: list[Device] = []
@@ -213,6 +198,7 @@ class Home:
             device.lose_power()
         else:
             device.power_off()
+        self.radios.cut_power(eui64)
         self.devices.remove(device)
         if isinstance(device, Chf) and device.wan is not None:
             await device.wan.close()
@@ -260,6 +246,7 @@ class Home:
             self._clock_task.cancel()
         for device in self.devices:
             device.power_off()
+        await self.radios.close()
         self._store.close()
         if self._head_end is not None:
             await self._head_end.power_off()
@@ -292,6 +279,7 @@ class Home:
                 steps.callback(self.capture.close)
             steps.callback(self._store.close)
             steps.callback(lambda: self._put_time(self.civil.utc_us()))
+            steps.push_async_callback(self.radios.close)
             for household in self._households.values():
                 steps.push_async_callback(household.close)
             steps.push_async_callback(self._wan.close)
@@ -342,7 +330,7 @@ class Home:
         node_config = NodeConfig(may_join=may_join, extended_pan_id=self.extended_pan_id)
         if channel is not None:
             node_config = replace(node_config, channels=(channel,))
-        port = self._port(config, nvm, node_config)
+        port = self.radios.port(config, nvm, node_config, file=self.config.file)
         civil = self.civil  # the hub's: the head end keeps it right
         if config.role is not Role.CHF:
             epoch_us = self.civil.utc_us() - self._loop.now_us()
@@ -350,42 +338,6 @@ class Home:
         return Board(
             port=port, scheduler=self._loop, civil=civil, nvm=nvm, rng=self.seeds.random("device", name)
         )
-
-    def _port(self, config: DeviceConfig, nvm: DeviceNvm, node_config: NodeConfig) -> HanPort:
-        rng = self.seeds.random("han", format_eui64(config.eui64))
-        role = _NODE_ROLES[config.role]
-        if config.radio.kind is not RadioKind.EZSP:
-            return HanNode(self._radio(config), self._loop, nvm, rng, role, node_config)
-        self._check_speed(config)
-        require_bellows()
-        return self._modem(open_pipe(config.radio.port), config, nvm, node_config, rng)
-
-    def _modem(
-        self,
-        pipe: BytePipe,
-        config: DeviceConfig,
-        nvm: DeviceNvm,
-        node_config: NodeConfig,
-        rng: random.Random,
-    ) -> HanPort:
-        modem_config = ModemConfig(
-            channels=node_config.channels,
-            extended_pan_id=node_config.extended_pan_id,
-            may_join=node_config.may_join,
-        )
-        role = _NODE_ROLES[config.role]
-        return EzspRadio(pipe, config.eui64, self._loop, nvm, role, modem_config, rng=rng)
-
-    def _radio(self, config: DeviceConfig) -> FrameRadio:
-        if config.radio.kind is RadioKind.AIR:
-            return self.air.radio(config.eui64, name=config.role.value)
-        self._check_speed(config)
-        return RcpRadio(open_pipe(config.radio.port), config.eui64, self._loop)
-
-    def _check_speed(self, config: DeviceConfig) -> None:
-        if self._loop.speed == MAX_SPEED:
-            where = f"{self.config.file}:{config.line}: radio {config.radio}"
-            raise InputError(f"{where} needs a finite speed: at speed max time runs ahead of a stick")
 
     def _add(self, config: DeviceConfig) -> None:
         makers: dict[Role, Callable[[DeviceConfig], Device]] = {

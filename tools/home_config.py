@@ -27,6 +27,7 @@ __all__ = [
     "ONE_ONLY",
     "PENNY_MP",
     "POUND_MP",
+    "SIMULATED",
     "DeviceConfig",
     "FaultsConfig",
     "Fuel",
@@ -103,15 +104,29 @@ class PaymentMode(StrEnum):
     PREPAYMENT = "prepayment"
 
 
+SIMULATED: Final = "simulated"
+"""The port of a stick that is not there."""
+
+
 # --- what a home file says -----------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RadioSpec:
-    """`air:`, `rcp:/dev/ttyACM0`, `ezsp:/dev/ttyUSB0`."""
+    """`air:`, `rcp:/dev/ttyACM0`, `ezsp:/dev/ttyUSB0`, `rcp:simulated`, `ezsp:simulated@14`."""
 
     kind: RadioKind = RadioKind.AIR
     port: str = ""  # empty for the air
+
+    @property
+    def is_simulated(self) -> bool:
+        """A stick that the home itself makes, on its own air."""
+        return self.port.partition("@")[0] == SIMULATED
+
+    @property
+    def ezsp_version(self) -> int:
+        """That a simulated stick speaks."""
+        return int(self.port.partition("@")[2] or 13)
 
     def __str__(self) -> str:
         return f"{self.kind.value}:{self.port}"

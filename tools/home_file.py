@@ -30,6 +30,7 @@ from smets1.tools.home_config import (
     ONE_ONLY,
     PENNY_MP,
     POUND_MP,
+    SIMULATED,
     DeviceConfig,
     Fuel,
     HanConfig,
@@ -57,6 +58,7 @@ __all__ = [
     "is_loopback",
     "parse_address",
     "parse_home",
+    "parse_radio",
     "parse_speed",
     "read_home",
     "require_start",
@@ -157,7 +159,7 @@ def _device(table: Table) -> DeviceConfig:
     base = default_device(role, optional(table, "eui64", lambda key: read_eui64(table, key)))
     device = replace(
         base,
-        radio=judge(table, "radio", _parse_radio, table.text("radio", "air:")),
+        radio=judge(table, "radio", parse_radio, table.text("radio", "air:")),
         manufacturer=_hex_text(table, "manufacturer", base.manufacturer, digits=4),
         model=_short(table, "model", base.model, longest=30),
         firmware=_hex_text(table, "firmware", base.firmware, digits=8),
@@ -217,7 +219,8 @@ def _engineering_pin(table: Table, role: Role) -> str:
     return pin
 
 
-def _parse_radio(text: str) -> RadioSpec:
+def parse_radio(text: str) -> RadioSpec:
+    """The text of a radio. Raises InputError."""
     kind, colon, port = text.partition(":")
     kinds = [known.value for known in RadioKind]
     if not colon or kind not in kinds:
@@ -225,7 +228,11 @@ def _parse_radio(text: str) -> RadioSpec:
     if (kind == RadioKind.AIR) == bool(port):
         example = "air:" if kind == RadioKind.AIR else f"{kind}:/dev/ttyUSB0"
         raise InputError(f"{text!r} is no radio: write {example}")
-    return RadioSpec(kind=RadioKind(kind), port=port)
+    spec = RadioSpec(kind=RadioKind(kind), port=port)
+    if spec.is_simulated and port not in _SIMULATED_PORTS[spec.kind]:
+        known = " or ".join(f"{kind}:{each}" for each in _SIMULATED_PORTS[spec.kind])
+        raise InputError(f"{text!r} is no radio: write {known}")
+    return spec
 
 
 def _hex_text(table: Table, key: str, default: str, *, digits: int) -> str:
@@ -450,6 +457,10 @@ def _pence(table: Table, key: str, default_mp: int) -> int:
     return table.scaled(key, unit=PENNY_MP, low=0, high=100_000)
 
 
+_SIMULATED_PORTS: Final[dict[RadioKind, tuple[str, ...]]] = {
+    RadioKind.RCP: (SIMULATED,),
+    RadioKind.EZSP: (SIMULATED, f"{SIMULATED}@13", f"{SIMULATED}@14"),
+}
 _POUNDS: Final = {  # key in the file -> field; the meter holds int32 in 1/1000 pence
     "balance_pounds": "balance_mp",
     "emergency_credit_limit_pounds": "emergency_credit_limit_mp",

@@ -79,6 +79,21 @@ def _ezsp_class() -> Any:
     return PipedEzsp
 
 
+@cache
+def _gateway_class() -> Any:
+    from bellows.uart import Gateway
+
+    class PatientGateway(Gateway):  # type: ignore[misc]  # bellows has no types
+        """bellows never cancels a sending, and complains of its end where nobody waits any more."""
+
+        async def send_data(self, data: bytes) -> None:
+            task = asyncio.get_running_loop().create_task(super().send_data(data))
+            task.add_done_callback(lambda done: done.cancelled() or done.exception())
+            await asyncio.shield(task)
+
+    return PatientGateway
+
+
 def _block(octets: bytes, version: int) -> Values | None:
     """The fields of incomingMessageHandler where it brings a block of a long message."""
     if version < _FIRST_LONG_VERSION:
@@ -111,13 +126,12 @@ class EzspLine:
         """bellows' EZSP, its version agreed on. Raises LostError (no stick, or one that does not answer)."""
         require_bellows()
         from bellows.ash import AshProtocol
-        from bellows.uart import Gateway
 
         reason = "no answer"
         for _ in range(_OPEN_TRIES):
             ezsp = _ezsp_class()({"path": str(self.pipe)}, self)
             ezsp.on_block = self._on_block
-            gateway = Gateway(ezsp)
+            gateway = _gateway_class()(ezsp)
             self._ash = AshProtocol(gateway)
             await self.pipe.open(self)
             self._ash.connection_made(_Transport(self.pipe, self._on_transport_closed))

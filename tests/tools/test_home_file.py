@@ -271,6 +271,8 @@ def test_wan_links(link: str, kind: WanKind, host: str, port: int, is_tls: bool)
         ("[[device]]\nrole = 'esme'\n[[device]]\nrole='esme'", "home.toml:3: 00-DB-12-34-56-78-90-A0 is the device of line 1 too"),
         (f"[[device]]\nrole = 'chf'\n[[device]]\nrole='chf'\neui64='{ESME}'", "home.toml:4: a home has one chf; there is one at line 1"),
         ("[[device]]\nrole = 'esme'\nradio = 'wifi:'", "home.toml:3: radio: 'wifi:' is no radio: write air:, rcp:/dev/ttyACM0 or ezsp:/dev/ttyUSB0"),
+        ("[[device]]\nrole = 'esme'\nradio = 'rcp:simulated@14'", "home.toml:3: radio: 'rcp:simulated@14' is no radio: write rcp:simulated"),
+        ("[[device]]\nrole = 'esme'\nradio = 'ezsp:simulated@9'", "home.toml:3: radio: 'ezsp:simulated@9' is no radio: write ezsp:simulated or ezsp:simulated@13 or ezsp:simulated@14"),
         ("[[device]]\nrole = 'esme'\nradio = 'rcp:'", "home.toml:3: radio: 'rcp:' is no radio: write rcp:/dev/ttyUSB0"),
         ("[[device]]\nrole = 'esme'\ninstall_code = '83FED3407A932B71'", "home.toml:3: install_code: the CRC does not fit the code"),
         ("[[device]]\nrole = 'esme'\ninstall_code = 'hello'", "home.toml:3: install_code must be hex digits, as printed on the label, CRC included"),

@@ -40,7 +40,13 @@ async def examine_rig(config: HomeConfig) -> list[Finding]:
 
 def stick_ports(config: HomeConfig) -> list[str]:
     """The ports of its radios, as the file writes them, each once."""
-    return list(dict.fromkeys(device.radio.port for device in config.devices if device.radio.port))
+    return list(
+        dict.fromkeys(
+            device.radio.port
+            for device in config.devices
+            if device.radio.port and not device.radio.is_simulated
+        )
+    )
 
 
 def _home(config: HomeConfig) -> Finding:

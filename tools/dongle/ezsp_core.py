@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Final
 
 from smets1.errors import DecodeError
 from smets1.eui64 import Eui64
-from smets1.firmware.nvm import MemoryNvm
+from smets1.firmware.nvm import MemoryNvm, Nvm
 from smets1.firmware.zigbee.stack_events import HanConfig
 from smets1.hardware.ezsp import AshData, AshLink, AshReset, AshRole, EzspFrame, commands, commands_by_id
 from smets1.hardware.ezsp.ash import ResetCode
@@ -49,12 +49,10 @@ class EzspCore:
     """Subclasses fill `_answers` and `_on_event`."""
 
     _answers: ClassVar[Answers] = {}
-    nvm: MemoryNvm
+    nvm: Nvm
     stack: NcpStack
 
-    def __init__(
-        self, eui64: Eui64, nvm: MemoryNvm, rng: random.Random, *, version: int = VERSIONS[0]
-    ) -> None:
+    def __init__(self, eui64: Eui64, nvm: Nvm, rng: random.Random, *, version: int = VERSIONS[0]) -> None:
         self.hardware_eui64 = eui64
         self.version = version
         self.nvm = nvm
@@ -90,7 +88,8 @@ class EzspCore:
 
     def power_cycle(self, code: ResetCode = ResetCode.POWER_ON) -> None:
         """Unplugged and plugged in, or a reset of its own: only what was committed is left."""
-        self.nvm = self.nvm.after_power_cut()
+        if isinstance(self.nvm, MemoryNvm):  # one on a disk keeps what was put, as after a late commit
+            self.nvm = self.nvm.after_power_cut()
         self._boot(code)
 
     def _make_stack(self, role: NodeRole, config: HanConfig) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import random
 
 from smets1.eui64 import Eui64
-from smets1.firmware.nvm import MemoryNvm
+from smets1.firmware.nvm import MemoryNvm, Nvm
 from smets1.firmware.zigbee.mac_events import (
     RadioAction,
     ScanEnergy,
@@ -41,11 +41,11 @@ class EzspDongle(StickShell):
         rng: random.Random,
         *,
         version: int = VERSIONS[0],
-        nvm: MemoryNvm | None = None,
+        nvm: Nvm | None = None,
     ) -> None:
         super().__init__(pipe, eui64)
         self._air = air
-        self.stick = EzspStick(eui64, nvm or MemoryNvm(), rng, version=version)
+        self.stick = EzspStick(eui64, MemoryNvm() if nvm is None else nvm, rng, version=version)
         self._radio: AirRadio | None = None
         self._timer: Timer | None = None
         self._is_draining = False
