@@ -5,21 +5,28 @@ from __future__ import annotations
 import argparse
 import re
 from collections.abc import Callable
-from typing import Final
+from typing import Final, TypeVar
 
 from smets1.errors import InputError
 from smets1.eui64 import Eui64, parse_eui64
 
-__all__ = ["duration_s", "eui64", "whole_number"]
+__all__ = ["duration_s", "eui64", "judged", "whole_number"]
+
+_T = TypeVar("_T")
 
 _UNITS_S: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 
-def eui64(text: str) -> Eui64:
+def judged(parse: Callable[[str], _T], text: str) -> _T:
+    """`parse(text)`, its InputError made argparse's, which ends in usage and exit code 2."""
     try:
-        return parse_eui64(text)
+        return parse(text)
     except InputError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def eui64(text: str) -> Eui64:
+    return judged(parse_eui64, text)
 
 
 def duration_s(text: str) -> float:

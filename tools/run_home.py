@@ -25,7 +25,7 @@ from smets1.hardware.clock import run as run_loop
 from smets1.tools.events import EventLines, quiet_libraries
 from smets1.tools.home import Home, open_home
 from smets1.tools.home_config import HeadEndConfig, HomeConfig
-from smets1.tools.home_file import check_http, default_home, parse_address, parse_speed, read_home
+from smets1.tools.home_file import check_http, default_home, read_home
 
 __all__ = ["run_home"]
 
@@ -41,7 +41,7 @@ def run_home(args: argparse.Namespace) -> None:
 def _configure(args: argparse.Namespace) -> HomeConfig:
     config = default_home() if args.file is None else read_home(args.file)
     if args.speed is not None:
-        config = replace(config, speed=parse_speed(args.speed))
+        config = replace(config, speed=args.speed)
     if args.seed is not None:
         config = replace(config, seed=args.seed)
     if args.nvm is not None:
@@ -49,7 +49,7 @@ def _configure(args: argparse.Namespace) -> HomeConfig:
     if args.http is not None:
         if config.speed == MAX_SPEED:
             raise InputError("--http needs a finite speed: at speed max time runs ahead of who asks")
-        host, port = parse_address(args.http)
+        host, port = args.http
         config = replace(config, headend=_listening(config.headend, host, port))
     return config
 
