@@ -55,6 +55,7 @@ class NwkLayer(NwkConflict):
         "_candidate",
         "_is_rejoin_secured",
         "_is_rejoining",
+        "_rejoin_exponent",
         "_rejoin_targets",
         "_rejoin_timer",
         "_rejoin_tries",
@@ -68,6 +69,7 @@ class NwkLayer(NwkConflict):
         self._rejoin_targets: list[NetworkFound] = []
         self._rejoin_timer: Deadline | None = None
         self._rejoin_tries = 0
+        self._rejoin_exponent = 0
         self._is_rejoining = False
         self._is_rejoin_secured = True
 
@@ -188,13 +190,15 @@ class NwkLayer(NwkConflict):
         self.mac.is_beaconing = False
         self.mac.scan_active(channels, exponent)
 
-    def look_for_parent(self, channels: tuple[int, ...]) -> None:
+    def look_for_parent(self, channels: tuple[int, ...], exponent: int) -> None:
         """Ask by orphan notification where our parent is, and rejoin there; ends in RejoinEnded.
 
         A realignment proves nothing: it only tells where to ask; the rejoin under the network key decides.
+        Where it names another channel or PAN, the beacon there tells what else is new.
         Source: 3.6.1.4.3 (joining or rejoining through orphaning).
         """
         self._is_rejoining = self._is_rejoin_secured = True
+        self._rejoin_exponent = exponent
         self.stop_keep_alive()
         self.mac.scan_orphan(channels)
 
@@ -204,6 +208,9 @@ class NwkLayer(NwkConflict):
         found = event.realignment
         self._rejoin_targets = []
         if found is not None and found.channel in CHANNELS and found.coordinator_short < FIRST_BROADCAST:
+            if (found.channel, found.pan_id) != (self.mac.channel, self.mac.pan_id):
+                self.mac.scan_active((found.channel,), self._rejoin_exponent)
+                return
             parent = NetworkFound(
                 channel=found.channel,
                 pan_id=found.pan_id,

@@ -51,9 +51,9 @@ PARENT_ANNOUNCE_JITTER_US: Final = 10_000_000  # apsParentAnnounceJitterMax
 
 class StackParent(StackCore):
     __slots__ = (
-        "_asks_as_orphan",
         "_awake_until_us",
         "_is_rejoining",
+        "_orphan_rounds",
         "_poll_handles",
         "_poll_interval_us",
         "_poll_timer",
@@ -74,7 +74,8 @@ class StackParent(StackCore):
         self._rejoin_count = 0
         self._rejoin_timer: Deadline | None = None
         self._is_rejoining = False
-        self._asks_as_orphan = False
+        self._orphan_rounds: dict[int, tuple[int, ...]] = {}
+        """How often a rejoin has failed -> channels on which to ask as an orphan before the next."""
 
     # --- data -----------------------------------------------------------------------------------------
 
@@ -263,7 +264,10 @@ class StackParent(StackCore):
             self.settle(now_us)
 
     def _on_parent_lost(self, lost: ParentLost, now_us: int) -> None:
-        self._asks_as_orphan = not self.nwk.is_router  # a router is nobody's child for long
+        if not self.nwk.is_router and self.info is not None:  # a router is nobody's child for long
+            known = self.info.channel
+            others = tuple(channel for channel in self.channels if channel != known)
+            self._orphan_rounds = {0: (known,), 1: others}
         self._start_rejoin(now_us, "parent does not answer")
 
     def _start_rejoin(self, now_us: int, reason: str) -> None:
@@ -279,13 +283,15 @@ class StackParent(StackCore):
         self._try_rejoin(now_us)
 
     def _try_rejoin(self, now_us: int) -> None:
-        """As an orphan; the channel that we know; then all, every fourth time without the network key."""
+        """The channel that we know, then all, each first as an orphan; later every fourth time without the
+        network key.
+        """
         if self.info is None or not self._is_down:
             return
-        if self._asks_as_orphan:
-            self._asks_as_orphan = False
+        channels = self._orphan_rounds.pop(self._rejoin_count, ())
+        if channels:
             self._is_rejoining = True
-            self.nwk.look_for_parent((self.info.channel,))
+            self.nwk.look_for_parent(channels, self.config.scan_exponent)
             return
         self._rejoin_count += 1
         channels = (self.info.channel,) if self._rejoin_count == 1 else self.channels

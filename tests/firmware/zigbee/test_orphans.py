@@ -7,6 +7,7 @@ import random
 
 from han import HUB, Han, message, play
 
+from smets1.firmware.nvm import MemoryNvm
 from smets1.firmware.zigbee.mac_frames import (
     AddressMode,
     CoordinatorRealignment,
@@ -85,6 +86,59 @@ def test_without_an_answer_it_looks_for_any_parent() -> None:
         assert esme.network is not None
         assert gsme.stack.nwk.parent == esme.network.short_address
         await gsme.send(message(0, b"by way of the meter"))
+
+    play(main())
+
+
+def test_a_parent_that_moved_while_the_device_was_off_is_found_on_another_channel() -> None:
+    async def main() -> None:
+        han = Han(channels=(11, 15, 20, 25))
+        hub = await han.hub()
+        nvm = MemoryNvm()
+        gsme = await han.joined(hub, GSME, SLEEPY, nvm=nvm)
+        assert hub.network is not None
+        old = hub.network.channel
+        gsme.power_off()
+        new = next(channel for channel in han.channels if channel != old)
+        hub.change_channel(new)
+        await asyncio.sleep(60)
+        before = len(commands(han, MacCommand.BEACON_REQUEST))
+        again = han.node(GSME, SLEEPY, nvm.after_power_cut())
+        assert await again.start()
+        again.set_poll_interval(500_000)
+        await asyncio.sleep(30)
+        assert again.network is not None
+        assert again.network.channel == new
+        assert again.stack.nwk.update_id == hub.stack.nwk.update_id == 1
+        assert len(commands(han, MacCommand.ORPHAN_NOTIFICATION)) in (2, 3, 4), "where it was, then elsewhere"
+        assert len(commands(han, MacCommand.BEACON_REQUEST)) == before + 2, "where it was, where it is"
+        await again.send(message(0, b"found"))
+
+    play(main())
+
+
+def test_a_router_that_was_off_while_the_network_moved_finds_it() -> None:
+    """It has no parent to miss: that the trust centre is silent tells it."""
+
+    async def main() -> None:
+        han = Han(channels=(11, 15, 20, 25))
+        hub = await han.hub()
+        nvm = MemoryNvm()
+        esme = await han.joined(hub, ESME, nvm=nvm)
+        assert hub.network is not None
+        new = next(channel for channel in han.channels if channel != hub.network.channel)
+        esme.power_off()
+        hub.change_channel(new)
+        await asyncio.sleep(60)
+        again = han.node(ESME, NodeRole.ROUTER, nvm.after_power_cut())
+        assert await again.start()
+        await asyncio.sleep(60)
+        again.rejoin()
+        await asyncio.sleep(60)
+        assert again.network is not None
+        assert again.network.channel == new
+        assert again.stack.nwk.update_id == hub.stack.nwk.update_id == 1
+        await again.send(message(0, b"found"))
 
     play(main())
 
