@@ -39,7 +39,16 @@ from smets1.headend.schedules import Schedule
 from smets1.headend.srv import PLANS
 from smets1.tools.home import Home, open_home
 
-__all__ = ["DOCUMENT", "Row", "read_back", "reference_requests", "run_all", "table", "validity"]
+__all__ = [
+    "DOCUMENT",
+    "Row",
+    "read_back",
+    "reference_requests",
+    "run_all",
+    "signed_precommand",
+    "table",
+    "validity",
+]
 
 DOCUMENT: Final = _ROOT / "docs" / "reference-requests.md"
 NS: Final = {
@@ -124,7 +133,9 @@ async def _one(home: Home, name: str, request: DuisRequest) -> Row:
     root = etree.fromstring(octets)
     payload = root.findtext(".//sr:PreCommand/sr:GBCSPayload", namespaces=NS)
     if payload is not None:
-        octets = await head_end.submit(_signed(request, payload), ServicePath.SEND_COMMAND, wait_s=_WAIT_S)
+        octets = await head_end.submit(
+            signed_precommand(request, payload), ServicePath.SEND_COMMAND, wait_s=_WAIT_S
+        )
         root = etree.fromstring(octets)
     for device in undo:
         head_end.inventory.put(device)
@@ -155,7 +166,8 @@ def _element(root: etree._Element) -> str:
     return ""
 
 
-def _signed(request: DuisRequest, payload: str) -> bytes:
+def signed_precommand(request: DuisRequest, payload: str | None) -> bytes:
+    """The answer to a Transform, sent back as CV 5."""
     body = f"<sr:SignedPreCommand><sr:GBCSPayload>{payload}</sr:GBCSPayload></sr:SignedPreCommand>"
     return (
         f'<sr:Request xmlns:sr="{NS["sr"]}" schemaVersion="5.4"><sr:Header>'
