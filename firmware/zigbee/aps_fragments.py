@@ -76,7 +76,8 @@ class IncomingTransfer:
         Raises DecodeError for a number that cannot be.
         """
         if count is not None:
-            if count == 0 or (self._count is not None and count != self._count):
+            is_other = self._count is not None and count != self._count
+            if count == 0 or is_other or any(known >= count for known in self._blocks):
                 raise DecodeError("APS", 9, "block count")
             self._count = count
         if number >= (self._count or 256):
