@@ -148,6 +148,7 @@ class Device:
         self._outbox: list[ApsMessage] = []
         self._tasks: dict[asyncio.Task[Any], None] = {}  # a set that keeps its order
         self._network_lost = asyncio.Event()
+        self._ke_wait_s = 0  # the peer's word: not to begin a key establishment before
         self._is_off = False  # a network is known, and lost for now
         self._network_moved = asyncio.Event()
         self._add_common_clusters()
@@ -336,6 +337,7 @@ class Device:
             key = self.port.link_key(network.trust_centre)
             if key is not None and key.origin is KeyOrigin.ESTABLISHED:
                 return True
+            self._ke_wait_s = 0
             try:
                 await self.key_service.establish(
                     COORDINATOR, ENDPOINT, suite=self.factory.identity.suite, peer_eui64=network.trust_centre
@@ -345,7 +347,7 @@ class Device:
                 self.log.info("key establishment failed (%d): %s", failures, error)
             else:
                 return True
-            pause_s = _CBKE_RETRY_S
+            pause_s = max(_CBKE_RETRY_S, self._ke_wait_s)
             if failures % _CBKE_FAILURES == 0:
                 pause_s = _CBKE_PAUSE_S
             await asyncio.sleep(pause_s * (1 + 0.5 * self.rng.random()))
@@ -356,7 +358,9 @@ class Device:
             key = LinkKey(partner=event.peer_eui64, key=event.key, origin=KeyOrigin.ESTABLISHED)
             self.port.set_link_key(key)
             self.on_link_key(key)
-        elif not event.is_initiator:
+        elif event.is_initiator:
+            self._ke_wait_s = event.wait_s
+        else:
             self.log.warning("key establishment with 0x%04X failed: %s", event.peer, event.status)
 
     # --- messages ---------------------------------------------------------------------------------

@@ -50,6 +50,7 @@ from smets1.hub.own_firmware import HubFirmware
 __all__ = ["MIRROR_ENDPOINT", "AdmittedDevice", "Chf"]
 
 MIRROR_ENDPOINT: Final = 2
+_UNKEYED_S: Final = 3600  # SE 1.2, 5.4.6: a device that joined is to establish its key
 _PERMIT_S: Final = 254
 _PERMIT_EVERY_S: Final = 240
 _GAS_ANSWER_US: Final = 10_000_000
@@ -118,6 +119,7 @@ class Chf(Device):
         self._gas_awake = asyncio.Event()
         self._gas_answered_us = -_GAS_STAYS_US
         self._has_network = False
+        self._unkeyed: dict[Eui64, asyncio.Task[Any]] = {}  # watched since they joined
         self._admit(devices)
         self._add_hub_clusters()
         if not self.gas.is_removed:
@@ -189,6 +191,24 @@ class Chf(Device):
         self.device_log.heard(device.eui64, self.civil.utc_us())
         self._log(HubEvent.JOINED_HAN, device.eui64)
         self.log.info("%s joined as 0x%04X", format_eui64(device.eui64), device.short_address)
+        if self._lacks_key(device.eui64) and device.eui64 not in self._unkeyed:
+            self._unkeyed[device.eui64] = self.spawn(self._watch_key(device.eui64))
+
+    def _lacks_key(self, eui64: Eui64) -> bool:
+        key = self.port.link_key(eui64)
+        return key is None or key.origin is KeyOrigin.INSTALL_CODE
+
+    async def _watch_key(self, eui64: Eui64) -> None:
+        """Who joins and never establishes a key is sent away; still listed, it may try again."""
+        try:
+            await asyncio.sleep(_UNKEYED_S)
+            entry = self.device_log.get(eui64)
+            if self._lacks_key(eui64) and entry is not None:
+                self.log.warning("%s has established no key in an hour: removed", format_eui64(eui64))
+                await self.port.remove_device(eui64)
+                self._give_install_key(entry)
+        finally:
+            del self._unkeyed[eui64]
 
     def on_device_left(self, eui64: Eui64) -> None:
         self.log.info("%s left", format_eui64(eui64))

@@ -15,10 +15,15 @@ from smets1.firmware.civil import CivilClock
 from smets1.firmware.crypto.cbke import CbkeSuite, TestCa
 from smets1.firmware.device import Board, Device, Factory
 from smets1.firmware.nvm import MemoryNvm
+from smets1.firmware.zcl.clusters.key_establishment import KEY_ESTABLISHMENT, TerminateStatus
+from smets1.firmware.zcl.frame import command_frame
+from smets1.firmware.zcl.status import Side
 from smets1.firmware.zigbee.binding_tables import GroupTable
 from smets1.hardware.clock import MAX_SPEED, EmulatorLoop, run
 from smets1.hardware.radio import (
+    ApsIndication,
     ApsMessage,
+    ApsSecurity,
     BoundTarget,
     KeyOrigin,
     LinkKey,
@@ -213,6 +218,56 @@ def test_off_the_network_it_begins_again() -> None:
         assert len(port.join_times_us) == 2
 
     play(story, keyed(FakePort()))
+
+
+# --- key establishment -----------------------------------------------------------------------------
+
+
+class RefusingPort(FakePort):
+    """Its trust centre terminates each key establishment, and tells how long to wait."""
+
+    def __init__(self, wait_s: int) -> None:
+        super().__init__()
+        self.wait_s = wait_s
+        self.asked_us: list[int] = []
+
+    async def send(self, message: ApsMessage) -> None:
+        await super().send(message)
+        if message.cluster_id != KEY_ESTABLISHMENT.cluster_id or message.payload[2] != 0:
+            return
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, EmulatorLoop)
+        self.asked_us.append(loop.now_us())
+        values = {"status": TerminateStatus.NO_RESOURCES, "wait_time": self.wait_s, "suite": 1}
+        frame = command_frame(
+            KEY_ESTABLISHMENT, "terminate_key_establishment", values, sender=Side.SERVER, sequence=1,
+            disable_default_response=True,
+        )  # fmt: skip
+        answer = ApsIndication(
+            source=0, source_eui64=TRUST_CENTRE, source_endpoint=1, destination_endpoint=1,
+            cluster_id=message.cluster_id, profile_id=message.profile_id, payload=frame,
+            security=ApsSecurity.NETWORK_KEY, is_broadcast=False, lqi=255,
+        )  # fmt: skip
+        loop.call_soon(self.listener.on_message, answer)
+
+
+@pytest.mark.parametrize(("wait_s", "least_s"), [(0, 5), (60, 60), (255, 255)])
+def test_a_refused_key_establishment_waits_as_told_and_after_ten_a_quarter_of_an_hour(
+    wait_s: int, least_s: int
+) -> None:
+    port = RefusingPort(wait_s)
+
+    async def story(toy: Toy, _port: FakePort) -> None:
+        toy.start()
+        await asyncio.sleep(2 * 3600)
+        gaps_s = [(later - earlier) / 1e6 for earlier, later in pairwise(port.asked_us)]
+        assert len(gaps_s) > 10
+        assert all(least_s <= gap <= 1.6 * least_s for gap in gaps_s[:9])
+        assert 900 <= gaps_s[9] <= 1400
+        assert gaps_s[10] <= 1.6 * least_s
+        assert toy.begun == 0
+
+    play(story, port)
 
 
 # --- behaving --------------------------------------------------------------------------------------

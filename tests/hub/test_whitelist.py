@@ -79,6 +79,31 @@ async def test_a_wrong_install_code_cannot(smets1_home: Any) -> None:
     assert home.ihd.port.network_key is None or home.ihd.port.network is None
 
 
+async def test_who_establishes_no_key_in_an_hour_is_sent_away_and_may_try_again(smets1_home: Any) -> None:
+    home = await smets1_home(toml=TOML, waits=False)
+    establish, left = home.ihd.key_service.establish, []
+
+    async def fail(*_: Any, **__: Any) -> None:
+        raise NoAnswerError("key establishment")
+
+    home.ihd.key_service.establish = fail
+    home.ihd.on_network_down = lambda reason, before=home.ihd.on_network_down: (
+        left.append((home.clock.utc_us, reason)), before(reason),
+    )  # fmt: skip
+    began_us = home.clock.utc_us
+    await home.clock.advance(minutes=59)
+    assert home.ihd.port.network is not None
+    assert left == []
+    await home.clock.advance(minutes=2)
+    ((when_us, _),) = left
+    assert 3600 <= (when_us - began_us) / 1e6 < 3660
+    home.ihd.key_service.establish = establish
+    await home.joined(timeout_s=7200)
+    await home.clock.advance(hours=2)
+    assert len(left) == 1
+    assert home.ihd.keyed.is_set()
+
+
 async def test_removed_it_is_off_and_stays_off(smets1_home: Any) -> None:
     home = await smets1_home(toml=TOML)
     answer = await obey(
