@@ -11,11 +11,11 @@ Out: WAN requests that carry ZCL frames, through anything with `ask(hub, WanRequ
 - `srv`        one module per service family: from a request to the frames a device must execute
 - `s1sp`       one instruction at a time per device, retries, expiry, exactly one response
 - `dco`        holds the SUA keys; authorises Critical Instructions, one SUA for one instruction
-- `sharing`    several workers on one store
+- `sharing`    several workers on one store, with `leases` and `sql_nvm`; see README.md
 - `non_device` what the DSP answers by itself: inventory, `schedules`; `alerts` who is told what, unasked
 - `firmware`   images of 11.1 to the hubs
 - `effects`    what a successful service changes in the inventory and in `credentials`
-- `inventory`, `store`, `users`, `pki`, `utrn_desk`, `precommand`
+- `inventory`, `store`, `engine`, `users`, `pki`, `utrn_desk`, `precommand`, `waiting`
 
 Sources: DUIS and MMC XML schemas 5.4; migration guide 2019-03, section on service requests.
 Left out as yet: the service variants that `srv.PLANS` does not

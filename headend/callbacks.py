@@ -49,12 +49,7 @@ class CallbackPoster:
         self._news: dict[Eui64, asyncio.Event] = {}
 
     async def run(self) -> None:
-        sharing = self._head_end.sharing
-        users = [
-            user
-            for user in self._head_end.users.all()
-            if user.callback_url is not None and sharing.posts_for(user.eui64)
-        ]
+        users = [user for user in self._head_end.users.all() if user.callback_url is not None]
         self._news = {user.eui64: asyncio.Event() for user in users}
         self._head_end.on_response = self._on_response
         async with aiohttp.ClientSession(timeout=_TIMEOUT) as session, asyncio.TaskGroup() as group:
@@ -69,15 +64,16 @@ class CallbackPoster:
 
     async def _serve(self, session: aiohttp.ClientSession, user: Eui64, url: str) -> None:
         """One user's responses, in order."""
+        store, sharing = self._head_end.store, self._head_end.sharing
         pause_s = self._first_pause_s
         loop = asyncio.get_running_loop()
         next_s = loop.time()
         while True:
             self._news[user].clear()
-            waiting = self._head_end.store.undelivered(user=user, limit=_BATCH)
+            waiting = store.undelivered(user=user, limit=_BATCH) if sharing.posts_for(user) else []
             if not waiting:
-                # Of what other workers answer nobody tells us: we look.
-                longest_s = _LOOK_EVERY_S if self._head_end.sharing.is_shared else None
+                # Of what other workers answer nobody tells us, nor of the end of one that POSTed: we look.
+                longest_s = _LOOK_EVERY_S if sharing.is_shared else None
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(longest_s):
                         await self._news[user].wait()
@@ -88,8 +84,13 @@ class CallbackPoster:
                 while not await self._post(session, user, url, response):
                     await asyncio.sleep(pause_s)
                     pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
-                pause_s = self._first_pause_s
-                self._head_end.store.mark_delivered(response.number)
+                    if not sharing.posts_for(user):
+                        break
+                else:
+                    pause_s = self._first_pause_s
+                    store.mark_delivered(response.number)
+                    continue
+                break  # another worker goes on with it
 
     @staticmethod
     async def _post(session: aiohttp.ClientSession, user: Eui64, url: str, response: StoredResponse) -> bool:

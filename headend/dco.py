@@ -118,12 +118,22 @@ class _Record:
 
 
 class Dco:
-    """Keys in `nvm`, a store that nobody else uses. `random_octets(n)` gives the DCO's key shares."""
+    """Keys in `nvm`, a store that nobody else uses. `random_octets(n)` gives the DCO's key shares.
+
+    Where several head-end workers share that store (`sql_nvm`), each has a `desk` of its own name: two of
+    them never count in one record.
+    """
 
     def __init__(
-        self, nvm: Nvm, *, random_octets: Callable[[int], bytes], limits: AnomalyLimits | None = None
+        self,
+        nvm: Nvm,
+        *,
+        random_octets: Callable[[int], bytes],
+        limits: AnomalyLimits | None = None,
+        desk: str = "",
     ) -> None:
         self._nvm = nvm
+        self._desk = f"given/{desk}" if desk else "given"
         self._random_octets = random_octets
         self._limits = limits or AnomalyLimits()
         self._is_behind = False  # a commit has failed
@@ -133,8 +143,13 @@ class Dco:
     def enrol(self, device: Eui64, sua_key: bytes, *, generation: int = 0, counter: int = 0) -> None:
         """Take over a device's present key (16 octets). One that is enrolled already is left as it is."""
         assert len(sua_key) == KEY_OCTETS, "a SUA key has 16 octets"
-        if self._nvm.get(_key(device)) is None:
+        if self._nvm.get(_key(device)) is not None:
+            return
+        try:
             self._put(device, _Record(generation=generation, counter=counter, key=sua_key))
+        except LostError:
+            if self._nvm.get(_key(device)) is None:  # else another worker was first
+                raise
 
     def set_limits(self, limits: AnomalyLimits) -> None:
         """From now on."""
@@ -217,14 +232,15 @@ class Dco:
         if recent >= self._limits.per_device:
             reason = f"{recent} instructions in 24 hours: above the anomaly limit"
             raise self._refuse(device, reason, status=ANOMALY)
-        if self._given_today(now_utc_us)[1] >= self._limits.in_all:
+        given = sum(self._given_today(key, now_utc_us)[1] for key in self._nvm.keys("given"))
+        if given >= self._limits.in_all:
             reason = "too many instructions to all devices: above the anomaly limit"
             raise self._refuse(device, reason, status=ANOMALY)
 
-    def _given_today(self, now_utc_us: int) -> tuple[int, int]:
-        """(day number, codes given on it): the overall limit counts by UTC day."""
+    def _given_today(self, desk: str, now_utc_us: int) -> tuple[int, int]:
+        """(day number, codes given on it at one desk): the overall limit counts by UTC day."""
         day = now_utc_us // _DAY_US
-        stored: Any = self._nvm.get("given")
+        stored: Any = self._nvm.get(desk)
         value = load_strict(stored) if stored is not None else None
         if isinstance(value, list) and len(value) == 2 and value[0] == day:
             return day, int(value[1])
@@ -292,8 +308,8 @@ class Dco:
     def _put(self, device: Eui64, record: _Record, *, count_at_utc_us: int | None = None) -> None:
         self._nvm.put(_key(device), record.encode())
         if count_at_utc_us is not None:
-            day, count = self._given_today(count_at_utc_us)
-            self._nvm.put("given", cbor2.dumps([day, count + 1]))
+            day, count = self._given_today(self._desk, count_at_utc_us)
+            self._nvm.put(self._desk, cbor2.dumps([day, count + 1]))
         self._commit()
 
     def _commit(self) -> None:

@@ -17,7 +17,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -106,6 +106,7 @@ class FirmwareDesk:
         self._civil = civil
         self._alerts = alerts
         self._fresh: list[StoredRequest] = []
+        self.on_ended: Callable[[str], None] = lambda _key: None
         self._busy: dict[Eui64, bytes] = {}  # the file that is on its way to each device
 
     def owns(self, stored: StoredRequest) -> bool:
@@ -196,6 +197,7 @@ class FirmwareDesk:
             if self._busy.get(target) == delivery.digest:
                 del self._busy[target]
         self._store.finish(stored.key, user=0, xml=None, now_utc_us=self._civil.utc_us())
+        self.on_ended(stored.key)
         self._alerts.announce()
 
     async def _deliver(self, stored: StoredRequest, delivery: _Delivery) -> None:

@@ -55,6 +55,7 @@ from smets1.headend.srv.steps import Plan, Task
 from smets1.headend.store import Store, StoredRequest, StoredResponse
 from smets1.headend.users import DEFAULT_DSP, DEFAULT_USERS, ServiceUser, UserTable
 from smets1.headend.utrn_desk import UtrnDesk
+from smets1.headend.waiting import Waiters
 
 __all__ = ["HeadEnd", "HeadEndSettings"]
 
@@ -166,44 +167,72 @@ class HeadEnd:
             workers=self.settings.workers,
             take=self._take_up,
         )
+        self._sharing.on_change = self._on_shares
         self._schedules.is_mine = self.credentials.is_mine = self._sharing.is_mine
+        self._rotator.on_accepted = self._sharing.claim
+        self._rotator.on_ended = self._firmware.on_ended = self._sharing.release
+        self.on_lost: Callable[[LostError], None] | None = None
+        """Several workers: the store is gone, and with it all hubs. This one is of no more use: close it."""
         self._is_started = False
-        self._tasks: dict[asyncio.Task[None], None] = {}  # a set that keeps its order
+        self._tasks: dict[asyncio.Task[None], str | None] = {}  # and the requests that they are for
         self._future: dict[str, tuple[StoredRequest, asyncio.Task[None]]] = {}  # not begun yet, by key
         self._successors: dict[str, list[asyncio.Future[None]]] = {}  # by the key that they wait for
-        self._waiters: dict[str, list[asyncio.Future[StoredResponse]]] = {}
+        self._waiters = Waiters(store, self._sharing, self._announce)
 
     # --- life ---
 
     async def start(self) -> None:
-        """Take up every accepted request that has no response yet."""
-        self._sharing.refresh()
-        self._sharing.take_up()
+        """Take up every accepted request that has no response yet.
+
+        Raises LostError; InputError where several workers are to share a store that is not PostgreSQL.
+        """
+        self._sharing.start()
         self._is_started = True
         self._schedules.start()
         self.credentials.start()
         if self._sharing.is_shared:
-            self._spawn(self._sharing.run())
+            self._spawn(self._share())
 
     async def close(self) -> None:
         """Stop; what is unfinished goes on at the next start."""
+        self._is_started = False
         self._schedules.stop()
         self.credentials.stop()
         tasks = list(self._tasks)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        for waiters in self._waiters.values():
-            for waiter in waiters:
-                waiter.cancel()
+        self._waiters.close()
+        self._sharing.stop()
+
+    async def _share(self) -> None:
+        try:
+            await self._sharing.run()
+        except LostError as error:
+            if self.on_lost is not None:
+                self.on_lost(error)
+            raise
+
+    def _on_shares(self) -> None:
+        """Hubs have come or gone: what is in hand for those that went is another worker's."""
+        gone = self._sharing.drop_foreign()
+        for task, key in self._tasks.items():
+            if key in gone:
+                task.cancel()
+        for key in gone:
+            self._future.pop(key, None)
+        self._waiters.send_elsewhere(gone)
+        if self._is_started:
+            with suppress(LostError):
+                self._schedules.start()
+                self.credentials.start()
 
     def _take_up(self, stored: StoredRequest) -> None:
         """Accepted in a former life of this worker, or by another one."""
         if self._rotator.owns(stored):
-            if not self._is_started:  # a new one is in the hands of who asked for it
-                self._spawn(self._rotator.resume(stored, self.inventory))
+            self._spawn(self._rotator.resume(stored, self.inventory), stored.key)
         elif self._firmware.owns(stored):
-            self._spawn(self._firmware.resume(stored))
+            self._spawn(self._firmware.resume(stored), stored.key)
         else:
             self._resume(stored)
 
@@ -211,12 +240,12 @@ class HeadEnd:
         try:
             checked = self._access.readmit(stored.xml)
         except RefusedRequestError as refusal:  # its device or user is gone since
-            self._spawn(self._end(stored, refusal.request, refusal.code))
+            self._spawn(self._end(stored, refusal.request, refusal.code), stored.key)
         else:
             if checked.alert is not None:
-                self._spawn(self._finish(stored, self._alert(checked, self._civil.utc_us())))
+                self._spawn(self._finish(stored, self._alert(checked, self._civil.utc_us())), stored.key)
             elif is_cancellation(checked):
-                self._spawn(self._withdraw(stored, checked))
+                self._spawn(self._withdraw(stored, checked), stored.key)
             else:
                 self._begin(stored, checked, is_resumed=True)
 
@@ -226,9 +255,9 @@ class HeadEnd:
             self._sharing.claim(stored)
             self._resume(stored)
 
-    def _spawn(self, work: Coroutine[Any, Any, object]) -> asyncio.Task[None]:
+    def _spawn(self, work: Coroutine[Any, Any, object], key: str | None = None) -> asyncio.Task[None]:
         task: asyncio.Task[None] = asyncio.get_running_loop().create_task(_logged(work))
-        self._tasks[task] = None
+        self._tasks[task] = key
         task.add_done_callback(lambda done: self._tasks.pop(done, None))
         task.add_done_callback(lambda _done: work.close())  # not yet begun where it was cancelled at once
         return task
@@ -270,31 +299,28 @@ class HeadEnd:
             return await self._cancel(checked, now_utc_us)
         if self._is_anomalous(checked, now_utc_us):
             return await self._quarantine(checked, now_utc_us)
-        if checked.alert is None and not is_mine:
-            return await self._leave_to_another(checked, wait_s, now_utc_us)
         stored = self._accept(checked, now_utc_us)
         await self.store.committed()
-        final = None if wait_s is None else self._expect(stored.key)
+        if checked.alert is None and not self._sharing.is_mine(request.target):
+            return await self._leave_to_another(stored, checked, wait_s)
+        final = None if wait_s is None else self._waiters.expect(stored.key)
         if checked.alert is not None:
             await self._finish(stored, self._alert(checked, now_utc_us))
         else:
             self._begin(stored, checked)
         if final is not None and wait_s is not None:
-            response = await self._wait(stored.key, final, wait_s)
+            response = await self._waiters.wait(stored.key, final, wait_s)
             if response is not None:
                 return response.xml
         return self._responses.service(request, ResponseCode.ACKNOWLEDGED, now_utc_us=self._civil.utc_us())
 
     async def _leave_to_another(
-        self, checked: CheckedRequest, wait_s: float | None, now_utc_us: int
+        self, stored: StoredRequest, checked: CheckedRequest, wait_s: float | None
     ) -> bytes:
         """The worker of its hub finds it in the store."""
-        stored = self._accept(checked, now_utc_us)
-        await self.store.committed()
         if wait_s is not None:
-            response = await self._sharing.wait_for_response(stored.key, wait_s)
+            response = await self._waiters.wait_for_another(stored.key, wait_s)
             if response is not None:
-                self.store.mark_delivered(response.number)
                 return response.xml
         now_utc_us = self._civil.utc_us()
         return self._responses.service(checked.request, ResponseCode.ACKNOWLEDGED, now_utc_us=now_utc_us)
@@ -322,7 +348,7 @@ class HeadEnd:
             if not self._sharing.is_mine(delivery.target):
                 continue  # its worker finds it in the store
             self._sharing.claim(delivery)
-            self._spawn(self._firmware.resume(delivery))
+            self._spawn(self._firmware.resume(delivery), delivery.key)
         if number is not None:
             self.store.mark_delivered(number)
         return xml
@@ -432,7 +458,7 @@ class HeadEnd:
             expires_utc_us=stored.expires_utc_us,
             is_resumed=is_resumed,
         )
-        work = self._spawn(self._carry_out(stored, checked, execution))
+        work = self._spawn(self._carry_out(stored, checked, execution), stored.key)
         if stored.not_before_utc_us > self._civil.utc_us():
             self._future[stored.key] = stored, work
 
@@ -495,15 +521,15 @@ class HeadEnd:
         """Wait for the response to a preceding request, but no longer than `stored` lives."""
         key = str(preceding)
         response = self.store.response_to(key)
-        if response is None:
+        if response is None and self._sharing.is_shared:
+            left_s = max(stored.expires_utc_us - self._civil.utc_us(), 0) / 1e6
+            response = await self._sharing.wait_for_response(key, left_s)
+        elif response is None:
             ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._successors.setdefault(key, []).append(ended)
             left_s = max(stored.expires_utc_us - self._civil.utc_us(), 0) / 1e6
-            if self._sharing.is_mine(preceding.target):
-                await asyncio.wait((ended,), timeout=left_s)
-                response = self.store.response_to(key)
-            else:
-                response = await self._sharing.wait_for_response(key, left_s)
+            await asyncio.wait((ended,), timeout=left_s)
+            response = self.store.response_to(key)
         return response is not None and is_success(response.xml)
 
     async def _end(self, stored: StoredRequest, request: DuisRequest, code: ResponseCode) -> None:
@@ -533,45 +559,20 @@ class HeadEnd:
         await self.store.committed()
         self._sharing.release(stored.key)
         self.alerts.announce()
-        if response is None:
+        if response is None:  # another worker was first
+            response = self.store.response_to(stored.key)
+            if response is not None:
+                self._waiters.tell(stored.key, response)
             return
         for successor in self._successors.pop(stored.key, []):
             if not successor.done():
                 successor.set_result(None)
-        waiters = [waiter for waiter in self._waiters.pop(stored.key, []) if not waiter.done()]
-        for waiter in waiters:
-            waiter.set_result(response)
-        if not waiters:
+        if not self._waiters.tell(stored.key, response):
             self._announce(response)
 
     def _announce(self, response: StoredResponse) -> None:
         if self.on_response is not None:
             self.on_response(response)
-
-    def _expect(self, key: str) -> asyncio.Future[StoredResponse]:
-        waiter: asyncio.Future[StoredResponse] = asyncio.get_running_loop().create_future()
-        self._waiters.setdefault(key, []).append(waiter)
-        return waiter
-
-    async def _wait(
-        self, key: str, waiter: asyncio.Future[StoredResponse], wait_s: float
-    ) -> StoredResponse | None:
-        """The response where it comes in time; it then counts as delivered."""
-        try:
-            response = await asyncio.wait_for(asyncio.shield(waiter), wait_s)
-        except TimeoutError:
-            if waiter.done():  # it came in the same turn of the loop
-                response = waiter.result()
-            else:
-                waiter.cancel()
-                return None
-        except asyncio.CancelledError:
-            waiter.cancel()
-            if (lost := self.store.response_to(key)) is not None:
-                self._announce(lost)  # the caller went away with the answer already on its way to it
-            raise
-        self.store.mark_delivered(response.number)
-        return response
 
     @property
     def sharing(self) -> WorkSharing:
@@ -627,8 +628,10 @@ class HeadEnd:
         """Give a device a new SUA key through a Critical Instruction, and wait for the outcome.
 
         `hub`, `generation`: see `Rotator.rotate`. Raises InputError for a device that is not in the inventory
-        or has no SUA key.
+        or has no SUA key, or is in the hands of another worker.
         """
+        if not self._sharing.is_mine(hub or device):
+            raise InputError(f"{format_eui64(device)}: its hub is another worker's; ask that one")
         return await self._rotator.rotate(
             device,
             self.inventory,

@@ -101,6 +101,10 @@ class Inventory:
     def find(self, eui64: Eui64) -> InventoryDevice | None:
         return self._devices.get(eui64)
 
+    def hubs(self) -> list[Eui64]:
+        """Of all homes, in the order of their EUI-64."""
+        return sorted(hub for hub, devices in self._hubs.items() if hub and devices)
+
     def set_status(self, eui64: Eui64, status: DeviceStatus) -> None:
         """Raises KeyError for a device that is not there."""
         self.put(replace(self._devices[eui64], status=status))

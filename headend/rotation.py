@@ -68,6 +68,8 @@ class Rotator:
         self._random_octets = random_octets
         self.on_confirmed: Callable[[Eui64], None] = lambda _device: None
         """A device has proven by a status push that it holds the key in use."""
+        self.on_accepted: Callable[[StoredRequest], None] = lambda _stored: None
+        self.on_ended: Callable[[str], None] = lambda _key: None
 
     def owns(self, stored: StoredRequest) -> bool:
         return stored.srv == _SRV
@@ -101,6 +103,7 @@ class Rotator:
             expires_utc_us=now_utc_us + lifetime_us,
         )
         self._store.accept(stored)
+        self.on_accepted(stored)
         return await self.resume(stored, inventory)
 
     async def resume(self, stored: StoredRequest, inventory: Inventory) -> RotationResult:
@@ -122,6 +125,7 @@ class Rotator:
                 _log.warning("rotation of %s: %s", format_eui64(stored.target), error)
                 result = await self._ask_generation(stored, hub, generation)
         self._store.finish(stored.key, user=0, xml=None, now_utc_us=self._civil.utc_us())
+        self.on_ended(stored.key)
         return result
 
     async def _attempt(self, stored: StoredRequest, hub: Eui64) -> RotationResult:

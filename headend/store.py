@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,10 +25,10 @@ from typing import Any, Final
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
-from sqlalchemy.pool import NullPool, StaticPool
 
 from smets1.errors import InputError, LostError
 from smets1.eui64 import Eui64
+from smets1.headend.engine import create_tables, one_line, open_engine
 
 __all__ = ["Store", "StoredRequest", "StoredResponse", "StoredStep"]
 
@@ -169,44 +168,49 @@ class Store:
         self._waiters: list[asyncio.Future[None]] = []  # for the end of the open transaction
         self._delivered: list[int] = []  # response numbers to be marked with the next write
         self._depth = 0  # inside so many `together`
+        self._is_pinned = False  # to its session with the server: it is not to connect again by itself
+        self._is_cut_off = False
         # A doubled key must not break the open transaction, so it is no error: the row is left out.
         dialect = postgresql if engine.dialect.name == "postgresql" else sqlite
         self._insert_request = (
             dialect.insert(_REQUESTS).on_conflict_do_nothing().returning(_REQUESTS.c.sequence)
         )
         self._insert_event = dialect.insert(_EVENTS).on_conflict_do_nothing().returning(_EVENTS.c.event_id)
+        self._insert_or = dialect.insert
         count = dialect.insert(_COUNTERS)
         self._count_up = count.on_conflict_do_update(
             index_elements=[_COUNTERS.c.name], set_={"value": _COUNTERS.c.value + 1}
         ).returning(_COUNTERS.c.value)
-        with _translated():
-            _METADATA.create_all(engine)
+        with self._translated():
+            create_tables(engine, _METADATA)
             self._connection = engine.connect()
 
     @classmethod
     def open(cls, where: str | Path = ":memory:") -> Store:
         """`:memory:`, a file path, or an SQLAlchemy URL. Raises InputError, one line."""
-        text = str(where)
-        is_url = "://" in text
-        if text.startswith(("postgresql://", "postgres://")):  # SQLAlchemy would take an older driver
-            text = "postgresql+psycopg://" + text.partition("://")[2]
-        url = text if is_url else "sqlite://" if text == ":memory:" else f"sqlite:///{text}"
         try:
-            if not is_url and text != ":memory:":
-                _create_private(Path(text))
-            is_memory = url == "sqlite://"
-            engine = sa.create_engine(url, poolclass=StaticPool if is_memory else NullPool)
-            if engine.dialect.name == "sqlite":
-                sa.event.listen(engine, "connect", _prepare_sqlite)
-            return cls(engine)
-        except (SQLAlchemyError, LostError, OSError, ImportError) as error:
-            raise InputError(f"head-end store {text} cannot be opened: {_one_line(error)}") from None
+            return cls(open_engine(where))
+        except LostError as error:
+            raise InputError(f"head-end store {where} cannot be opened: {error}") from None
 
     def close(self) -> None:
         with contextlib.suppress(LostError):
             self._flush()
         self._connection.close()
         self._engine.dispose()
+
+    def in_session(self, statement: sa.Executable, **values: object) -> list[Any]:
+        """The rows of a statement about this session with a PostgreSQL server; see `leases`.
+
+        From the first on this store lives and dies with the session: once that is broken every call raises
+        LostError, since a new session would not hold what the old one held. Raises InputError where the
+        store is another database.
+        """
+        if self._engine.dialect.name != "postgresql":
+            raise InputError("several head-end workers need a PostgreSQL store: give a postgresql:// URL")
+        self._is_pinned = True
+        with self._reading() as connection:
+            return [tuple(row) for row in connection.execute(statement, values)]
 
     # --- the shared commit ---
 
@@ -245,7 +249,7 @@ class Store:
         waiters, self._waiters = self._waiters, []
         lost: LostError | None = None
         try:
-            with _translated():
+            with self._translated():
                 self._write_delivered()
                 self._connection.commit()
         except LostError as error:
@@ -298,12 +302,13 @@ class Store:
         with self._reading() as connection:
             return [_request(row) for row in connection.execute(query).mappings()]
 
-    def unfinished_after(self, number: int) -> list[tuple[int, StoredRequest]]:
-        """As `unfinished`, of the rows after that number; with each its own."""
-        query = _REQUESTS.select().where(_REQUESTS.c.is_done.is_(False), _REQUESTS.c.sequence > number)
+    def unfinished_after(self, number: int) -> list[tuple[int, str, Eui64]]:
+        """As `unfinished`, of the rows after that number: each row's own, key and target."""
+        columns = (_REQUESTS.c.sequence, _REQUESTS.c.key, _REQUESTS.c.target)
+        query = sa.select(*columns).where(_REQUESTS.c.is_done.is_(False), _REQUESTS.c.sequence > number)
         with self._reading() as connection:
-            rows = connection.execute(query.order_by(_REQUESTS.c.sequence)).mappings()
-            return [(row["sequence"], _request(row)) for row in rows]
+            rows = connection.execute(query.order_by(_REQUESTS.c.sequence)).all()
+        return [(int(sequence), str(key), int(target, 16)) for sequence, key, target in rows]
 
     def is_known(self, key: str) -> bool:
         with self._reading() as connection:
@@ -421,8 +426,7 @@ class Store:
 
     def put_device(self, eui64: Eui64, record: dict[str, object]) -> None:
         with self._changing_books() as connection:
-            connection.execute(_DEVICES.delete().where(_DEVICES.c.eui64 == _hex(eui64)))
-            connection.execute(_DEVICES.insert().values(eui64=_hex(eui64), record=record))
+            self._put(connection, _DEVICES, {"eui64": _hex(eui64), "record": record})
 
     def delete_device(self, eui64: Eui64) -> None:
         with self._changing_books() as connection:
@@ -443,8 +447,7 @@ class Store:
     def add_transformed(self, key: str, digest: bytes) -> None:
         """The Pre-Command that was given out for a RequestID; durable only after `committed()`."""
         with self._writing() as connection:
-            connection.execute(_TRANSFORMED.delete().where(_TRANSFORMED.c.key == key))
-            connection.execute(_TRANSFORMED.insert(), {"key": key, "digest": digest})
+            self._put(connection, _TRANSFORMED, {"key": key, "digest": digest})
 
     def transformed(self, key: str) -> bytes | None:
         with self._reading() as connection:
@@ -458,8 +461,7 @@ class Store:
     def put_record(self, kind: str, name: str, octets: bytes) -> None:
         """Add or replace; durable only after `committed()`. `kind` 16, `name` 96 characters at most."""
         with self._writing() as connection:
-            connection.execute(_RECORDS.delete().where(*_is_record(kind, name)))
-            connection.execute(_RECORDS.insert(), {"kind": kind, "name": name, "octets": octets})
+            self._put(connection, _RECORDS, {"kind": kind, "name": name, "octets": octets})
 
     def delete_record(self, kind: str, name: str) -> None:
         """Durable only after `committed()`."""
@@ -484,9 +486,8 @@ class Store:
     def put_schedule(self, schedule_id: int, owner: Eui64, record: dict[str, object]) -> None:
         """Add or replace."""
         with self._changing_books() as connection:
-            connection.execute(_SCHEDULES.delete().where(_SCHEDULES.c.schedule_id == schedule_id))
             row = {"schedule_id": schedule_id, "owner": _hex(owner), "record": record}
-            connection.execute(_SCHEDULES.insert(), row)
+            self._put(connection, _SCHEDULES, row)
 
     def delete_schedule(self, schedule_id: int) -> None:
         with self._changing_books() as connection:
@@ -504,6 +505,13 @@ class Store:
         with self._transaction() as connection:
             return int(connection.execute(self._count_up, {"name": name, "value": 1}).scalar_one())
 
+    def _put(self, connection: sa.Connection, table: sa.Table, row: dict[str, Any]) -> None:
+        """Add, or replace what has the same primary key, also where another worker adds it just now."""
+        insert = self._insert_or(table)
+        key = [column.name for column in table.primary_key]
+        rest = {name: insert.excluded[name] for name in row if name not in key}
+        connection.execute(insert.on_conflict_do_update(index_elements=key, set_=rest), row)
+
     @staticmethod
     def _insert(connection: sa.Connection, key: str | None, user: Eui64, xml: bytes, now_utc_us: int) -> int:
         row = {
@@ -519,7 +527,7 @@ class Store:
     def _writing(self) -> Iterator[sa.Connection]:
         """Inside the open transaction, which SQLAlchemy begins by itself. A failure ends all of it."""
         try:
-            with _translated():
+            with self._translated():
                 yield self._connection
         except LostError:
             self._fail()
@@ -529,7 +537,7 @@ class Store:
     def _reading(self) -> Iterator[sa.Connection]:
         """Sees what is written and not yet committed; leaves no transaction open that was not."""
         was_open = self._connection.in_transaction()
-        with _translated():
+        with self._translated():
             self._write_delivered()
             yield self._connection
             if not was_open:
@@ -547,6 +555,17 @@ class Store:
             yield connection
             connection.execute(self._count_up, {"name": _BOOKS, "value": 1})
 
+    @contextlib.contextmanager
+    def _translated(self) -> Iterator[None]:
+        """Any database error means that the storage is gone: what may be refused is asked for as such."""
+        if self._is_cut_off:
+            raise LostError("head-end store: its session has ended, and with it what this worker held")
+        try:
+            yield
+        except (DBAPIError, SQLAlchemyError) as error:
+            self._is_cut_off = self._is_pinned and getattr(error, "connection_invalidated", False)
+            raise LostError(f"head-end store: {one_line(error)}") from None
+
     def _fail(self) -> None:
         """What was open is lost: those who wait for it must hear so."""
         with contextlib.suppress(SQLAlchemyError):
@@ -555,33 +574,6 @@ class Store:
         for waiter in waiters:
             if not waiter.done():
                 waiter.set_exception(LostError("head-end store: the transaction failed"))
-
-
-@contextlib.contextmanager
-def _translated() -> Iterator[None]:
-    """Any database error means that the storage is gone: what may be refused is asked for as such."""
-    try:
-        yield
-    except (DBAPIError, SQLAlchemyError) as error:
-        raise LostError(f"head-end store: {_one_line(error)}") from None
-
-
-def _create_private(path: Path) -> None:
-    """Make the file before SQLite does, so that only its owner may ever read it: requests hold UTRNs."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
-
-
-def _prepare_sqlite(connection: Any, _record: object) -> None:
-    cursor = connection.cursor()
-    cursor.execute("PRAGMA journal_mode = WAL")
-    cursor.execute("PRAGMA synchronous = FULL")
-    cursor.close()
-
-
-def _one_line(error: Exception) -> str:
-    cause = getattr(error, "orig", None) or error
-    return " ".join(str(cause).split())[:160]
 
 
 def _is_record(kind: str, name: str) -> tuple[sa.ColumnElement[bool], sa.ColumnElement[bool]]:

@@ -7,8 +7,9 @@ gets the same answer. Events are handed to `on_event` once each: the mark "seen"
 called and committed after it, so an `on_event` that puts its own records into the same NVM store has both
 in one commit.
 
-Several workers share the hubs by `worker_of`: each gives only its own hubs to `HeadEndWan`, and a client
-name of its own to its link. A worker without a list takes all hubs there are.
+Several workers share the hubs by `worker_of`: each gives only its own hubs to `HeadEndWan` (an empty list to
+begin with, and `serve` as they come and go), and a client name of its own to its link. A worker without a
+list takes all hubs there are.
 """
 
 from __future__ import annotations
@@ -149,6 +150,35 @@ class HeadEndWan(WanEnd):
             if self._is_open:
                 self._subscribe(hub)
 
+    def serve(self, hubs: Iterable[Eui64]) -> None:
+        """From now on these hubs and no others, where this worker has a list.
+
+        What was asked of a hub that goes is dropped, and who waits for it gets LostError: another worker
+        asks it again, by the same ids. Raises LostError.
+        """
+        if self._hubs is None:
+            return
+        wanted = dict.fromkeys(hubs)
+        gone = {hub for hub in self._hubs if hub not in wanted}
+        for hub in [hub for hub in self._hubs if hub in gone]:
+            del self._hubs[hub]
+            self._statuses.pop(hub, None)
+            self._receipts.pop(hub, None)
+            self._unsubscribe(hub)
+        for request_id in [name for name, record in self._asked.items() if record.hub in gone]:
+            self._drop(request_id)
+            for waiter in self._waiters.pop(request_id, []):
+                if not waiter.done():
+                    waiter.set_exception(LostError(f"request {request_id}: its hub is another worker's now"))
+        for hub in wanted:
+            self.add_hub(hub)
+        if gone and self._is_open:
+            self._tidy_soon()
+
+    def _unsubscribe(self, hub: Eui64) -> None:
+        for kind in _FROM_HUB:
+            self.link.unsubscribe(topic(hub, kind))
+
     def _subscribe(self, hub: Eui64) -> None:
         for kind in _FROM_HUB:
             self.link.subscribe(topic(hub, kind))
@@ -157,6 +187,9 @@ class HeadEndWan(WanEnd):
         asked: list[tuple[str, _Asked]] = []
         for key in self._nvm.keys("ask/"):
             order, hub, expires_utc_us, request, response = _array(self._nvm.get(key), 5)
+            if self._hubs is not None and hub not in self._hubs:
+                self._nvm.delete(key)  # another worker's since
+                continue
             record = _Asked(
                 order=order, hub=hub, expires_utc_us=expires_utc_us, request=request, response=response
             )
@@ -185,6 +218,7 @@ class HeadEndWan(WanEnd):
         not), LostError when NVM has failed.
         """
         self._require_working()
+        self.add_hub(hub)
         request_id = request.request_id
         record = self._asked.get(request_id)
         if record is not None and record.response is not None:
@@ -248,6 +282,9 @@ class HeadEndWan(WanEnd):
     # --- from hubs ---------------------------------------------------------------------------------
 
     def _receive(self, hub: Eui64, kind: WanTopic, payload: bytes) -> None:
+        if self._hubs is not None and hub not in self._hubs:
+            self._unsubscribe(hub)  # the broker remembers what a former life of ours subscribed to
+            return
         if kind == WanTopic.RESPONSE:
             self._on_response(hub, WanResponse.decode(payload), payload)
         elif kind == WanTopic.EVENT:

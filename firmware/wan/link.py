@@ -48,6 +48,9 @@ class WanLink(Protocol):
     def subscribe(self, topic_filter: str) -> None:
         """At QoS 1; remembered, and asked for again at each connection."""
 
+    def unsubscribe(self, topic_filter: str) -> None:
+        """Also what a former life of the client subscribed to, which the broker may remember."""
+
     async def connect(self, will: Will | None = None) -> None:
         """Returns when the first connection stands.
 

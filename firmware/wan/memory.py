@@ -132,6 +132,11 @@ class MemoryBroker:
                 session.queue.append(_Message(topic=topic, payload=payload))
         self._pump(session)
 
+    def unsubscribe(self, link: MemoryLink, topic_filter: str) -> None:
+        session = self._sessions[link.client_id]
+        if topic_filter in session.filters:
+            session.filters.remove(topic_filter)
+
     def send(self, link: MemoryLink, topic: str, payload: bytes, *, retain: bool) -> None:
         """A client publishes."""
         fault = self._judge(link.client_id, topic, to_broker=True)
@@ -216,6 +221,7 @@ class MemoryLink:
         self._back_off = BackOff(rng)
         self._listener: WanListener | None = None
         self._filters: list[str] = []
+        self._old_filters: dict[str, None] = {}  # to be unsubscribed at the next connection
         self._will: Will | None = None
         self._is_up = False
         self._is_closed = False
@@ -233,6 +239,14 @@ class MemoryLink:
             self._filters.append(topic_filter)
             if self._is_up:
                 self._broker.subscribe(self, topic_filter)
+
+    def unsubscribe(self, topic_filter: str) -> None:
+        if topic_filter in self._filters:
+            self._filters.remove(topic_filter)
+        if self._is_up:
+            self._broker.unsubscribe(self, topic_filter)
+        else:
+            self._old_filters[topic_filter] = None
 
     async def connect(self, will: Will | None = None) -> None:
         if self._listener is None:
@@ -285,6 +299,9 @@ class MemoryLink:
         self._broker.accept(self, self._will)
         self._is_up = True
         self._back_off.reset()
+        for topic_filter in self._old_filters:
+            self._broker.unsubscribe(self, topic_filter)
+        self._old_filters.clear()
         for topic_filter in self._filters:
             self._broker.subscribe(self, topic_filter)
         if self._listener is not None:

@@ -35,6 +35,9 @@ KEEPALIVE_S: Final = 30
 MAX_INFLIGHT: Final = 100
 """Publishes on their way at once. Mosquitto's own limit towards a client is 20 and does not apply here."""
 
+MAX_FILTERS: Final = 500
+"""Subscribed to, or not any more, in one packet."""
+
 _NO_DELAY: Final = ((socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),)
 _CLIENT_ID: Final = re.compile(r"[A-Za-z0-9._:-]{1,64}")
 _log = logging.getLogger(__name__)
@@ -122,6 +125,7 @@ class MqttLink:
         self._tls: ssl.SSLContext | None = None
         self._filters: list[str] = []
         self._new_filters: list[str] = []
+        self._old_filters: list[str] = []
         self._publishes: deque[_Publish] = deque()
         self._work = asyncio.Event()  # there is something to send
         self._idle = asyncio.Event()  # nothing is left to send, all of it acknowledged
@@ -148,6 +152,16 @@ class MqttLink:
             if self._is_up:
                 self._new_filters.append(topic_filter)
                 self._work.set()
+        if topic_filter in self._old_filters:
+            self._old_filters.remove(topic_filter)
+
+    def unsubscribe(self, topic_filter: str) -> None:
+        for filters in (self._filters, self._new_filters):
+            if topic_filter in filters:
+                filters.remove(topic_filter)
+        if topic_filter not in self._old_filters:
+            self._old_filters.append(topic_filter)
+            self._work.set()
 
     async def connect(self, will: Will | None = None) -> None:
         if self._listener is None:
@@ -275,8 +289,12 @@ class MqttLink:
         while True:
             await self._work.wait()
             self._work.clear()
+            while self._old_filters:
+                gone, self._old_filters = self._old_filters[:MAX_FILTERS], self._old_filters[MAX_FILTERS:]
+                await client.unsubscribe(gone)
             while self._new_filters:
-                await client.subscribe(self._new_filters.pop(0), qos=1)
+                new, self._new_filters = self._new_filters[:MAX_FILTERS], self._new_filters[MAX_FILTERS:]
+                await client.subscribe([(topic_filter, 1) for topic_filter in new])
             while self._publishes and self._inflight < MAX_INFLIGHT:
                 self._inflight += 1
                 group.create_task(self._publish(client, self._publishes.popleft()))

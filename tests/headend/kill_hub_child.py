@@ -1,6 +1,7 @@
-"""A hub as a process of its own, to be killed: `kill_hub_child.py FOLDER BROKER_URL`.
+"""Hubs as a process of their own, to be killed: `kill_hub_child.py FOLDER BROKER_URL [HOMES]`.
 
-What it does for a top-up is to count it, in its own NVM and in one commit with the answer, as a hub does.
+What one does for a top-up or a Critical Instruction is to count it, in its own NVM and in one commit with the
+answer, as a hub does.
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ import sys
 import time
 from pathlib import Path
 
-from tests.headend.conftest import CHF, FakeHub
+from tests.headend.conftest import CHF, ESME, FakeHub
+from tests.headend.kill_child import HOME_STEP
 
 from smets1.firmware.civil import CivilClock
 from smets1.firmware.nvm import NvmStore
@@ -24,27 +26,41 @@ from smets1.firmware.zcl.frame import read_command
 from smets1.hardware.clock import EmulatorLoop, run
 
 
-async def serve(folder: Path, url: str) -> None:
-    loop = asyncio.get_running_loop()
-    assert isinstance(loop, EmulatorLoop)
-    nvm = NvmStore.open(folder / "hub.nvm").device("hub")
+def effect_of(request: WanRequest) -> str:
+    """The NVM key under which it is counted."""
+    name, outer = read_command(AUTHORISATION, request.frame)
+    if name == "critical_instruction":
+        return f"effect/supply/{outer['counter']}"
+    _, values = read_command(PREPAYMENT, outer["frame"])
+    return f"effect/{values['top_up_code'].decode()}"
+
+
+async def serve_home(store: NvmStore, civil: CivilClock, url: str, home: int) -> None:
+    nvm = store.device(f"hub{home}" if home else "hub")
     fake = FakeHub()
+    fake.meters = {ESME + home * HOME_STEP: fake.meters[ESME]}
 
     async def execute(request: WanRequest) -> WanResponse:
         await asyncio.sleep(0.005)
-        _, outer = read_command(AUTHORISATION, request.frame)
-        _, values = read_command(PREPAYMENT, outer["frame"])
-        key = f"effect/{values['top_up_code'].decode()}"
+        key = effect_of(request)
         count = int.from_bytes(nvm.get(key) or b"", "big") + 1
         nvm.put(key, count.to_bytes(2, "big"))
         return fake._execute(request)  # and no await from here on: one commit
 
-    civil = CivilClock(loop, time.time_ns() // 1000 - loop.now_us())
-    link = MqttLink(MqttSettings.parse(url), "kill-hub", random.Random(5))
-    end = HubWanEnd(link, CHF, nvm, civil, execute, rng=random.Random(6))
+    link = MqttLink(MqttSettings.parse(url), f"kill-hub{home}", random.Random(5 + home))
+    end = HubWanEnd(link, CHF + home * HOME_STEP, nvm, civil, execute, rng=random.Random(6 + home))
     await end.start()
+
+
+async def serve(folder: Path, url: str, homes: int) -> None:
+    loop = asyncio.get_running_loop()
+    assert isinstance(loop, EmulatorLoop)
+    store = NvmStore.open(folder / "hub.nvm")
+    civil = CivilClock(loop, time.time_ns() // 1000 - loop.now_us())
+    for home in range(homes):
+        await serve_home(store, civil, url, home)
     await loop.create_future()
 
 
 if __name__ == "__main__":
-    run(serve(Path(sys.argv[1]), sys.argv[2]))
+    run(serve(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]) if len(sys.argv) > 3 else 1))

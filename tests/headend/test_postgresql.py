@@ -9,12 +9,15 @@ import signal
 import socket
 import subprocess
 import tempfile
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from smets1.errors import InputError, LostError
+from smets1.headend.dco import Dco
+from smets1.headend.sql_nvm import SqlNvm
 from smets1.headend.store import Store, StoredRequest
 
 pytestmark = pytest.mark.outsider
@@ -159,3 +162,34 @@ def test_no_server_there() -> None:
     with pytest.raises(InputError) as caught:
         Store.open("postgresql://smets1@127.0.0.1:1/postgres")
     assert "\n" not in str(caught.value)
+
+
+def test_many_begin_at_once(cluster: str) -> None:
+    """On an empty database; each makes its tables, and the same device and key."""
+    with psycopg.connect(cluster, autocommit=True) as connection:
+        connection.execute("CREATE DATABASE fresh")
+    url = cluster.rpartition("/")[0] + "/fresh"
+    failures: list[Exception] = []
+    ready = threading.Barrier(4)
+
+    def begin() -> None:
+        try:
+            ready.wait()
+            store, nvm = Store.open(url), SqlNvm.open(url, "dco")
+            ready.wait()
+            store.put_device(7, {"type": "ESME"})
+            Dco(nvm, random_octets=bytes).enrol(7, bytes(16))
+            store.close()
+            nvm.close()
+        except Exception as error:  # a thread's error is nobody's
+            failures.append(error)
+
+    threads = [threading.Thread(target=begin) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+    store = Store.open(url)
+    assert store.devices() == {7: {"type": "ESME"}}
+    store.close()
