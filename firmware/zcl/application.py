@@ -38,6 +38,7 @@ from smets1.hardware.radio import ApsIndication, ApsMessage, ApsSecurity, BoundT
 __all__ = ["DEFAULT_TIMEOUT_US", "SE_PROFILE", "ApsSender", "ZclApplication"]
 
 SE_PROFILE: Final = 0x0109
+_HOME_AUTOMATION: Final = 0x0104  # general hosts (zigbee-herdsman) ask under it, whatever an endpoint says
 DEFAULT_TIMEOUT_US: Final = 15_000_000  # two polls of a sleepy device at its fast rate, and then some
 
 
@@ -113,7 +114,9 @@ class ZclApplication:
 
     def on_message(self, indication: ApsIndication) -> None:
         """For `HanListener.on_message`. Answers what is asked, wakes who waits."""
-        if self._is_closed or self._resolve(indication):
+        if self._is_closed or indication.profile_id not in (self._profile_id, _HOME_AUTOMATION):
+            return
+        if self._resolve(indication):
             return
         context = CommandContext(
             now_us=self._scheduler.now_us(),

@@ -34,6 +34,7 @@ __all__ = ["ApsLayer"]
 
 SOURCE_LIMIT: Final = 4096
 ZDP_PROFILE: Final = 0x0000
+ALL_ENDPOINTS: Final = 0xFF
 
 
 class ApsLayer(ApsSender):
@@ -110,6 +111,8 @@ class ApsLayer(ApsSender):
         if not data.is_secured:
             raise SecurityError("application data without the network key")
         endpoints = [header.destination_endpoint]
+        if header.destination_endpoint == ALL_ENDPOINTS:
+            endpoints = self.endpoints_with(header.profile_id, header.cluster_id)
         if header.group is not None:
             endpoints = self.groups.endpoints(header.group)
             if not endpoints or (entry is None and not data.is_broadcast) or header.fragment:

@@ -52,6 +52,7 @@ class ApsSender:
         "_timers",
         "_waiting",
         "bad_key_count",
+        "endpoints_with",
         "events",
         "groups",
         "is_sleepy_address",
@@ -66,6 +67,7 @@ class ApsSender:
         self.keys = keys
         self.events: list[object] = []
         self.groups: GroupTable
+        self.endpoints_with: Callable[[int, int], list[int]] = lambda _profile_id, _cluster_id: []
         self.join_entry: LinkKeyEntry | None = None
         """While joining: the install-code key, shared with a trust centre that is not known yet."""
         self.swap_entry: LinkKeyEntry | None = None

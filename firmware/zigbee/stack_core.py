@@ -96,6 +96,7 @@ class StackCore:
         self.aps.window_size = config.fragment_window
         self.aps.groups = GroupTable(nvm)
         self.zdo = Zdo(self.nwk, config.manufacturer_code, BindingTable(nvm), self._send_zdp)
+        self.aps.endpoints_with = self.zdo.endpoints_with
         for descriptor in config.endpoints:
             self.zdo.endpoints[descriptor.endpoint] = descriptor
         self.trust_centre: TrustCentre | None = None

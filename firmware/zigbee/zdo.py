@@ -154,6 +154,15 @@ class Zdo:
         self._transaction = 0
         self._asked: dict[tuple[int, int], int] = {}
 
+    def endpoints_with(self, profile_id: int, cluster_id: int) -> list[int]:
+        """Which of ours have a cluster of a profile, on either side; ascending."""
+        return [
+            endpoint
+            for endpoint, descriptor in sorted(self.endpoints.items())
+            if descriptor.profile_id == profile_id
+            and (cluster_id in descriptor.input_clusters or cluster_id in descriptor.output_clusters)
+        ]
+
     # --- asking -----------------------------------------------------------------------------------------
 
     def ask(self, destination: int, cluster_id: int, payload: bytes, handle: int) -> None:

@@ -279,6 +279,32 @@ async def test_commands_that_nobody_waits_for(pair: Pair) -> None:
 
 
 @in_virtual_time
+async def test_a_frame_of_another_profile_is_for_nobody_here(pair: Pair) -> None:
+    asked: list[ApsMessage] = []
+    pair.meter_port.is_deaf = True
+    pair.hub_port.deliver = asked.append  # type: ignore[method-assign]
+    with pytest.raises(NoAnswerError):
+        await pair.hub.read(METER, 1, "metering", ["status"], timeout_us=100_000)
+    (message,) = asked
+    for profile_id, answers in ((0x0101, 0), (0xC05E, 0), (0x0109, 1)):
+        pair.meter.on_message(
+            ApsIndication(
+                source=HUB,
+                source_eui64=None,
+                source_endpoint=1,
+                destination_endpoint=1,
+                cluster_id=message.cluster_id,
+                profile_id=profile_id,
+                payload=message.payload,
+                security=ApsSecurity.LINK_KEY,
+                is_broadcast=False,
+                lqi=255,
+            )
+        )
+        assert len(pair.meter_port.sent) == answers
+
+
+@in_virtual_time
 async def test_closing_ends_questions(pair: Pair) -> None:
     pair.meter.core.server(1, "metering").handle("take_snapshot", lambda values, context: LATER)
     asked = asyncio.ensure_future(pair.hub.request(METER, 1, "metering", "take_snapshot", snapshot_cause=1))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -93,6 +94,31 @@ def test_a_device_that_leaves_forgets_its_bindings_and_groups() -> None:
         assert not any(key.startswith("aps/") for key in nvm.after_power_cut().keys())  # noqa: SIM118
         assert esme.bound_targets(1, METERING) == []
         assert esme.group_members.groups(1) == []
+
+    play(main())
+
+
+def test_a_message_to_all_endpoints_reaches_those_that_have_the_cluster() -> None:
+    async def main() -> None:
+        han = Han()
+        hub = await han.hub()
+        esme = await han.joined(hub, ESME)
+        esme.set_endpoints(
+            (
+                SimpleDescriptor(endpoint=3, profile_id=0x0109, device_id=0, output_clusters=(METERING,)),
+                SimpleDescriptor(endpoint=1, profile_id=0x0109, device_id=0, input_clusters=(METERING,)),
+                SimpleDescriptor(endpoint=2, profile_id=0x0109, device_id=0, input_clusters=(0x0003,)),
+                SimpleDescriptor(endpoint=4, profile_id=0x0104, device_id=0, input_clusters=(METERING,)),
+            )
+        )
+        assert esme.network is not None
+        to_all = message(esme.network.short_address, b"all of you", destination_endpoint=0xFF)
+        await hub.send(to_all)  # acknowledged
+        await hub.send(replace(to_all, destination=BROADCAST_RX_ON, is_secured=False))
+        await hub.send(replace(to_all, cluster_id=0x0009))  # nobody there has it
+        await asyncio.sleep(2)
+        heard = [(each.destination_endpoint, each.is_broadcast) for each in han.ear(esme).messages]
+        assert heard == [(1, False), (3, False), (1, True), (3, True)]
 
     play(main())
 
