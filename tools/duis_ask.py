@@ -7,6 +7,7 @@ wh = int(answer.value("ActiveImportRegister", "Value"))
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -49,11 +50,17 @@ class DuisAnswer:
 
 
 async def ask(
-    home: Home, srv: str, target: Eui64, *, wait_s: float = _WAIT_S, token: str | None = None
+    home: Home,
+    srv: str,
+    target: Eui64,
+    *,
+    wait_s: float = _WAIT_S,
+    token: str | None = None,
+    change: Callable[[str], str] = lambda xml: xml,
 ) -> DuisAnswer:
     """Submit the ready request of a service reference variant and wait for its final answer.
 
-    `token` for a top-up. Raises InputError for an unknown SRV.
+    `token` for a top-up; `change` makes another request of the ready one. Raises InputError: unknown SRV.
     """
     variant = find_variant(srv)
     if variant is None:
@@ -63,7 +70,7 @@ async def ask(
         options["counter"] = home.next_request_counter()
     xml = ready_request(variant, target=target, now=home.clock.utc, **options)
     path = ServicePath.NON_DEVICE if variant.non_device else ServicePath.SEND_COMMAND
-    octets = await home.headend.submit(xml.encode(), path, wait_s=wait_s)
+    octets = await home.headend.submit(change(xml).encode(), path, wait_s=wait_s)
     return DuisAnswer(octets, read_node(parse_document(octets)))
 
 

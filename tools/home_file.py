@@ -55,6 +55,7 @@ from smets1.tools.toml_reader import Table, judge, optional, parse_toml, read_eu
 __all__ = [
     "check_http",
     "default_home",
+    "home_of",
     "is_loopback",
     "parse_address",
     "parse_home",
@@ -72,17 +73,24 @@ def default_home() -> HomeConfig:
 
 def read_home(path: Path) -> HomeConfig:
     """Raises InputError (one line: file, line, what to do)."""
-    return _home(read_toml(path), path)
+    return _whole_home(read_toml(path), path)
 
 
 def parse_home(text: str, path: Path) -> HomeConfig:
     """As `read_home`, from text; `path` is what errors name and what relative paths start from."""
-    return _home(parse_toml(text, path), path)
+    return _whole_home(parse_toml(text, path), path)
 
 
-def _home(root: Table, path: Path) -> HomeConfig:
+def _whole_home(root: Table, path: Path) -> HomeConfig:
+    home = home_of(root, path)
+    root.done()
+    return home
+
+
+def home_of(root: Table, path: Path) -> HomeConfig:
+    """What a file says of a home; who knows more keys asks for them, then calls `root.done()`."""
     devices = _devices(root)
-    home = HomeConfig(
+    return HomeConfig(
         file=path,
         seed=root.integer("seed", 1, low=0, high=2**63 - 1),
         start=_start(root),
@@ -97,8 +105,6 @@ def _home(root: Table, path: Path) -> HomeConfig:
         prepayment=_prepayment(root.table("prepayment")),
         nvm_dir=_nvm(root.table("nvm")),
     )
-    root.done()
-    return home
 
 
 def _start(root: Table) -> datetime:

@@ -1,8 +1,9 @@
-"""`smets1 scenario NAME...`: plays named migration scenarios, judges each, and tells what happened.
+"""`smets1 scenario NAME...|FILE`: plays named migration scenarios or a script, judges, tells what happened.
 
 smets1 scenario --list
 smets1 scenario row-2-gsme-refuses --out ./files      every migration file is written there
 smets1 scenario --all --json
+smets1 scenario docs/examples/morning.toml --on air: --on ezsp:simulated    one script, two worlds, compared
 """
 
 from __future__ import annotations
@@ -20,11 +21,29 @@ __all__ = ["add_arguments", "run"]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("names", metavar="NAME", nargs="*", help="a scenario, or more than one")
+    parser.add_argument(
+        "names", metavar="NAME", nargs="*", help="a scenario, or more than one; or the FILE of a script"
+    )
     parser.add_argument("--list", action="store_true", help="list all, with what each rehearses")
     parser.add_argument("--all", action="store_true", help="play all")
-    parser.add_argument("--speed", choices=["max"], default="max", help="scenarios jump to the next event")
-    parser.add_argument("--out", metavar="DIR", type=Path, help="write the migration files there")
+    parser.add_argument(
+        "--speed", default="max", help="max jumps to the next event; sticks that are there need 1"
+    )
+    parser.add_argument(
+        "--out",
+        metavar="DIR",
+        type=Path,
+        help="write the migration files there; of a script, captures and keys",
+    )
+    parser.add_argument(
+        "--on",
+        metavar="RADIO[,RADIO]",
+        action="append",
+        default=[],
+        help="of a script: the radios of its devices, in turn (may be given again: compared with the first); "
+        "'file': those that it names",
+    )
+    parser.add_argument("--strict", action="store_true", help="of a script: a difference is a failure")
     parser.add_argument("--json", action="store_true", help="verdicts, or the list, as JSON; no story")
 
 
@@ -33,6 +52,13 @@ def run(args: argparse.Namespace) -> int:
 
     if args.list:
         return _list(is_json=args.json)
+    scripts = [name for name in args.names if name.endswith(".toml")]
+    if scripts:
+        if len(args.names) > 1:
+            raise InputError("one script at a time, without names of scenarios")
+        return _run_script(Path(scripts[0]), args)
+    if args.on or args.strict or args.speed != "max":
+        raise InputError("--on, --strict and --speed are for the FILE.toml of a script")
     names = list(CATALOGUE) if args.all else args.names
     if not names:
         raise InputError("name a scenario, or give --list or --all")
@@ -45,6 +71,17 @@ def run(args: argparse.Namespace) -> int:
     elif len(names) > 1:
         print(f"{sum(bool(v['is_passed']) for v in verdicts)} of {len(verdicts)} scenarios as they should be")
     return 0 if all(verdict["is_passed"] for verdict in verdicts) else 1
+
+
+def _run_script(path: Path, args: argparse.Namespace) -> int:
+    from smets1.tools.home_file import parse_speed
+    from smets1.tools.script.worlds import run_worlds
+
+    say = (lambda _line: None) if args.json else print
+    outcome = run_worlds(path, args.on, out=args.out, speed=parse_speed(args.speed), say=say)
+    if args.json:
+        print(json.dumps(outcome.as_json(), indent=2))
+    return 0 if outcome.is_passed and (outcome.is_same or not args.strict) else 1
 
 
 def _play(name: str, args: argparse.Namespace) -> dict[str, Any]:

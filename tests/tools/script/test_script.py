@@ -1,0 +1,95 @@
+"""Scripts: what is refused, what a step does, what is said where something is not so."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from smets1.errors import InputError
+from smets1.tools.cli import main
+from smets1.tools.script.player import World, play_script, read_script
+
+JOIN = '[[step]]\ndo = "join"\n'
+
+
+def written(folder: Path, text: str) -> Path:
+    path = folder / "script.toml"
+    path.write_text(text)
+    return path
+
+
+def played(folder: Path, text: str, radios: str = "air:") -> tuple[World, list[str]]:
+    lines: list[str] = []
+    script = read_script(written(folder, text))
+    return play_script(script, radios, folder / "x.pcapng", say=lines.append), lines
+
+
+@pytest.mark.parametrize(
+    ("text", "refusal"),
+    [
+        ("seed = 1\n", "a script has at least one [[step]]"),
+        ("sede = 1\n" + JOIN, ":1: unknown key 'sede'"),
+        ('[[step]]\ndo = "fly"\n', ":2: do = 'fly' is none of join, wait,"),
+        ('[[step]]\ndo = "join"\ndevice = "ihd"\n', ":3: unknown key 'device' in [step]"),
+        ('[[step]]\ndo = "wait"\n', "wait takes one of minutes, seconds, until_minutes"),
+        ('[[step]]\ndo = "wait"\nminutes = 1\nseconds = 1\n', "wait takes one of"),
+        ('[[step]]\ndo = "rotate"\ndevice = "ihd"\n', ":3: that is for esme or gsme, and this is ihd"),
+        ('[[step]]\ndo = "rotate"\ndevice = "cad"\n', ":3: no cad runs in this home"),
+        ('[[step]]\ndo = "top-up"\ndevice = "esme"\n', "top-up takes pounds, or again = true"),
+        ('[[step]]\ndo = "expect"\ndevice = "ihd"\nsupply = "ON"\n', "supply is of esme or gsme, and this is ihd"),
+        ('[[step]]\ndo = "expect"\ndevice = "esme"\nscreen = "x"\n', "screen is of ppmid or ihd, and this is esme"),
+        ('[[step]]\ndo = "expect"\ndevice = "esme"\nbalance_pounds = 1.000001\n', ":4: balance_pounds is finer"),
+    ],
+)  # fmt: skip
+def test_what_is_refused(tmp_path: Path, text: str, refusal: str) -> None:
+    with pytest.raises(InputError) as error:
+        read_script(written(tmp_path, text))
+    assert refusal in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_what_is_not_so_is_named_with_its_step(tmp_path: Path) -> None:
+    text = JOIN + '[[step]]\ndo = "expect"\ndevice = "esme"\nsupply = "OFF"\n' + JOIN
+    world, lines = played(tmp_path, text)
+    assert not world.is_passed
+    assert world.reason == "step 2 (expect): not so: supply of the ESME is ON, not OFF"
+    assert lines[-1] == world.reason
+    assert (world.held, len(world.step_starts)) == (1, 2), "the third was not tried"
+
+
+def test_power_and_sticks_off_and_on(tmp_path: Path) -> None:
+    text = "[prepayment]\nbalance_pounds = 1\n" + JOIN
+    for do, rest in (
+        ("unplug", 'device = "esme"\n'),
+        ("wait", "seconds = 5\n"),
+        ("plug", 'device = "esme"\n'),
+        ("power-off", 'device = "ihd"\n'),
+        ("wait", "minutes = 2\n"),
+        ("power-on", 'device = "ihd"\n'),
+        ("wait", "minutes = 2\n"),
+        ("top-up", 'device = "esme"\npounds = 5\n'),
+        ("top-up", 'device = "gsme"\nat = "gsme"\npounds = 5\n'),
+        ("expect", 'device = "gsme"\nbalance_pounds = 6\n'),
+        ("expect", 'device = "ihd"\nscreen = "connected"\n'),
+        ("request", 'device = "esme"\nsrv = "4.18"\ncode = "I0"\nvalue = "MeterBalance"\n'),
+    ):
+        text += f'[[step]]\ndo = "{do}"\n{rest}'
+    world, lines = played(tmp_path, text, "rcp:simulated")
+    assert world.is_passed, world.reason
+    assert world.held == 7
+    assert any("stick of the ESME is pulled out" in line for line in lines)
+
+
+def test_a_failed_expectation_is_exit_code_1(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = written(tmp_path, JOIN + '[[step]]\ndo = "expect"\ndevice = "esme"\ngeneration = 5\n')
+    assert main(["scenario", str(path)]) == 1
+    assert "NOT as it should be" in capsys.readouterr().out
+    assert main(["scenario", str(path), "row-1"]) == 1
+    assert "one script at a time" in capsys.readouterr().err
+    assert main(["scenario", "row-1", "--on", "air:"]) == 1
+    assert "are for the FILE.toml of a script" in capsys.readouterr().err
+    assert main(["scenario", str(path), "--on", "wifi:"]) == 1
+    assert "'wifi:' is no radio" in capsys.readouterr().err
+    assert main(["scenario", str(path), "--on", "air:", "--on", "air:"]) == 1
+    assert "twice" in capsys.readouterr().err
