@@ -53,6 +53,7 @@ async def _submit(request: web.Request) -> web.Response:
         body = await request.read()
         answer = await request.app[HEAD_END].submit(body, path, wait_s=wait_s)
     except web.HTTPRequestEntityTooLarge:
+        _log.info("%s: a body of more than %d octets", request.remote, MAX_REQUEST_OCTETS)
         return _problem(request, 413, f"the body has more than {MAX_REQUEST_OCTETS} octets")
     except DuisError as error:
         _log.info("%s: %s", request.remote, error)

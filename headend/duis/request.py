@@ -1,8 +1,9 @@
 """Strict reading of DUIS requests.
 
-A request comes from outside, so it is bounded before anything looks at it: octets, depth, elements;
-no DOCTYPE, no entities, no processing instructions, no network. Comments are dropped before text is
-read, so a comment inside a value cannot make a signature and a reader see different texts.
+A request comes from outside, so it is bounded before a parser looks at it: octets, encoding, how many
+elements and attributes there can be; and after that: depth, elements, no DOCTYPE, no entities, no processing
+instructions, no network. Comments are dropped before text is read, so a comment inside a value cannot make a
+signature and a reader see different texts.
 
 Source: DUIS-5.4.xsd, Request, RequestIDType; XML 1.0; OWASP XML external entity list.
 """
@@ -35,17 +36,26 @@ __all__ = [
 MAX_REQUEST_OCTETS: Final = 2 * 1024 * 1024  # a firmware image of 750 kB in base64 fits
 _MAX_DEPTH: Final = 32
 _MAX_ELEMENTS: Final = 20_000
+_MAX_ATTRIBUTES: Final = 20_000
 _COUNTER_LIMIT: Final = 1 << 64
 
 _REQUEST_ID: Final = re.compile(
     r"((?:[0-9A-Fa-f]{2}-){7}[0-9A-Fa-f]{2}):((?:[0-9A-Fa-f]{2}-){7}[0-9A-Fa-f]{2}):(0|[1-9][0-9]{0,19})"
 )
 _REFERENCE: Final = re.compile(r"[0-9]{1,2}(?:\.[0-9]{1,2}){1,2}")
+_ENCODING: Final = re.compile(rb"<\?xml[^>]{0,200}?encoding\s*=\s*[\"']([^\"']{0,40})")
+_ENCODINGS: Final = (b"UTF-8", b"UTF8", b"US-ASCII", b"ASCII")
 _DECIMAL: Final = re.compile(r"[0-9]{1,3}(?:\.[0-9]{1,3})?")
 
 
 class DuisError(InputError):
-    """Not a DUIS request: there is no header that a DUIS response could answer. One line."""
+    """Not a DUIS request: there is no header that a DUIS response could answer. One line.
+
+    The text may quote what came: nothing of that begins a line of a log, or moves a terminal's cursor.
+    """
+
+    def __init__(self, text: str) -> None:
+        super().__init__("".join(c if c.isprintable() else "?" for c in text)[:300])
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -120,11 +130,7 @@ class DuisRequest:
 
 def parse_document(octets: bytes, *, max_octets: int = MAX_REQUEST_OCTETS) -> etree._Element:
     """Octets from outside -> root element, comments removed. Raises DuisError only."""
-    if len(octets) > max_octets:
-        raise DuisError(f"the document has {len(octets)} octets; {max_octets} are allowed")
-    # Looked for before parsing too, so that a document type with megabytes of entities costs nothing.
-    if b"<!DOCTYPE" in octets or b"<!ENTITY" in octets:
-        raise DuisError("a document type or entity declaration is not allowed")
+    _check_octets(octets, max_octets)
     parser = etree.XMLParser(
         resolve_entities=False,
         load_dtd=False,
@@ -141,10 +147,25 @@ def parse_document(octets: bytes, *, max_octets: int = MAX_REQUEST_OCTETS) -> et
     info: Any = root.getroottree().docinfo  # the type stubs leave half of it out
     if info.doctype or info.internalDTD is not None:
         raise DuisError("a document type or entity declaration is not allowed")
-    if (info.encoding or "UTF-8").upper() not in ("UTF-8", "US-ASCII", "ASCII"):
+    if (info.encoding or "UTF-8").upper().encode() not in _ENCODINGS:
         raise DuisError(f"the encoding is {info.encoding}; DUIS documents are UTF-8")
     _check_bounds(root)
     return root
+
+
+def _check_octets(octets: bytes, max_octets: int) -> None:
+    """What can be seen without a parser, so that it costs no memory. Raises DuisError."""
+    if len(octets) > max_octets:
+        raise DuisError(f"the document has {len(octets)} octets; {max_octets} are allowed")
+    # In UTF-16 and the like tags hide from the searches below.
+    encoding = _ENCODING.match(octets.removeprefix(b"\xef\xbb\xbf"))
+    is_named = encoding is None or encoding[1].upper() in _ENCODINGS
+    if not is_named or b"\0" in octets or octets.startswith((b"\xfe\xff", b"\xff\xfe")):
+        raise DuisError("the encoding is another one; DUIS documents are UTF-8")
+    if b"<!DOCTYPE" in octets or b"<!ENTITY" in octets:
+        raise DuisError("a document type or entity declaration is not allowed")
+    if octets.count(b"<") > 2 * _MAX_ELEMENTS or octets.count(b"=") > _MAX_ATTRIBUTES:
+        raise DuisError(f"more than {_MAX_ELEMENTS} elements or {_MAX_ATTRIBUTES} attributes")
 
 
 def _check_bounds(root: etree._Element) -> None:

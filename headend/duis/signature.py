@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 from dataclasses import dataclass, field
 from typing import Final
 from xml.sax.saxutils import escape
@@ -39,6 +40,13 @@ __all__ = ["CertificateStore", "Credential", "IssuerSerial", "Verifier", "XmlSig
 
 _NS: Final = {"ds": DS}
 _MAX_NAME: Final = 200
+_BASE64: Final = re.compile(r"[A-Za-z0-9+/]{40,200}={0,2}")
+_ENVELOPED: Final = f"{DS}enveloped-signature"
+_EXCLUSIVE: Final = "http://www.w3.org/2001/10/xml-exc-c14n#"
+_CANONICAL: Final = frozenset(
+    {_EXCLUSIVE, "http://www.w3.org/TR/2001/REC-xml-c14n-20010315", "http://www.w3.org/2006/12/xml-c14n11"}
+)
+_INCLUSIVE: Final = f"{{{_EXCLUSIVE}}}InclusiveNamespaces"
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,9 +197,7 @@ class Verifier:
         signatures = list(root.iter(f"{{{DS}}}Signature"))
         if len(signatures) != 1 or signatures[0].getparent() is not root or signatures[0] is not root[-1]:
             raise SecurityError("bad signature: one ds:Signature must be the last part of the document")
-        for reference in signatures[0].iterfind("ds:SignedInfo/ds:Reference", _NS):
-            if reference.get("URI") != "":
-                raise SecurityError("bad signature: it does not refer to the whole document")
+        _check_form(signatures[0])
         issuer = signatures[0].findtext(".//ds:X509IssuerName", namespaces=_NS) or ""
         serial = (signatures[0].findtext(".//ds:X509SerialNumber", namespaces=_NS) or "").strip()
         if not serial.isascii() or not serial.isdigit() or len(serial) > 50 or len(issuer) > _MAX_NAME:
@@ -200,6 +206,26 @@ class Verifier:
         if credential is None:
             raise SecurityError("bad signature: its certificate is not known here")
         return credential
+
+
+def _check_form(signature: etree._Element) -> None:
+    """It covers the whole document, and says so in no other way than DUIS does. Raises SecurityError.
+
+    A library passes over a transform that it does not know; another reader of the same document may not.
+    """
+    for reference in signature.iterfind("ds:SignedInfo/ds:Reference", _NS):
+        if reference.get("URI") != "":
+            raise SecurityError("bad signature: it does not refer to the whole document")
+        transforms = reference.findall("ds:Transforms/*", _NS)
+        names = [transform.get("Algorithm", "") for transform in transforms]
+        is_known = names[:1] == [_ENVELOPED] and len(names) <= 2 and set(names[1:]) <= _CANONICAL
+        kinds = {str(part.tag) for transform in transforms for part in transform}
+        if not is_known or not kinds <= {_INCLUSIVE}:
+            raise SecurityError("bad signature: a transform that DUIS does not have")
+    for path in ("ds:SignatureValue", "ds:SignedInfo/ds:Reference/ds:DigestValue"):
+        text = "".join((signature.findtext(path, namespaces=_NS) or "").split())
+        if not _BASE64.fullmatch(text):
+            raise SecurityError(f"bad signature: {path} is not base64")
 
 
 def _base64(octets: bytes) -> str:

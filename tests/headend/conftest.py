@@ -314,16 +314,25 @@ def _head_end(rig: Rig) -> HeadEnd:
     )
 
 
-@pytest.fixture(scope="session")
-def pki() -> TestPki:
+def make_pki() -> TestPki:
+    """The same one in each process."""
     seed = SeedTree(7)
     return TestPki(lambda label: seed.octets(40, "pki", label))
 
 
-@pytest.fixture(scope="session")
-def credentials(pki: TestPki) -> dict[int, Credential]:
+def make_credentials(pki: TestPki) -> dict[int, Credential]:
     names = {SUPPLIER: "U1", NETWORK: "N1", S1SP: "S1SP", DSP: "DSP"}
     return {eui64: pki.issue(eui64, name) for eui64, name in names.items()}
+
+
+@pytest.fixture(scope="session")
+def pki() -> TestPki:
+    return make_pki()
+
+
+@pytest.fixture(scope="session")
+def credentials(pki: TestPki) -> dict[int, Credential]:
+    return make_credentials(pki)
 
 
 @pytest.fixture

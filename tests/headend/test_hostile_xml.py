@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 from lxml import etree
 from tests.headend.conftest import DSP, NETWORK, NS, SUPPLIER, Rig, code_of, request_xml
+from tests.headend.hostile_documents import sign, sign_as_templates_do
 
 from smets1.errors import SecurityError
 from smets1.headend.duis.request import MAX_REQUEST_OCTETS, DuisError, RequestId, parse_request
-from smets1.headend.duis.signature import Credential, Verifier, XmlSigner
+from smets1.headend.duis.signature import Credential, Verifier
 
 GOOD = request_xml("4.18", "<sr:ReadMeterBalance/>")
 SR = NS["sr"]
@@ -108,10 +109,6 @@ def test_a_comment_inside_a_value_does_not_cut_it() -> None:
 # --- signatures ----------------------------------------------------------------------------------
 
 
-def sign(octets: bytes, credential: Credential) -> bytes:
-    return etree.tostring(XmlSigner(credential).sign(etree.fromstring(octets)))
-
-
 async def test_signed_requests_only(make_rig: Any, schema: Any) -> None:
     rig: Rig = await make_rig(signatures="require")
     good = sign(GOOD, rig.credentials[SUPPLIER])
@@ -122,6 +119,14 @@ async def test_signed_requests_only(make_rig: Any, schema: Any) -> None:
     assert code_of(await rig.ask(good)) == "E40", "a replay"
     forged = sign(GOOD, rig.credentials[NETWORK])
     assert code_of(await rig.ask(forged)) == "E100", "signed by somebody else"
+
+
+async def test_the_form_of_signature_in_dccs_templates(make_rig: Any) -> None:
+    rig: Rig = await make_rig(signatures="require")
+    signed = sign_as_templates_do(GOOD, rig.credentials[SUPPLIER])
+    assert signed.count(b"<ds:Transform ") == 1
+    assert code_of(await rig.ask(signed.replace(b":1000<", b":1001<"))) == "E100"
+    assert code_of(await rig.ask(signed)) == "I0"
 
 
 @pytest.mark.parametrize(
