@@ -32,6 +32,7 @@ _COMMANDS: Final = {
     "request": "send one DUIS request, print the DUIS response",
     "srv": "list the service reference variants, or print one as a ready request",
     "utrn": "make a top-up token, or explain one",
+    "migrate": "migrate homes from authorisation to outcome, write every file",
     "scenario": "play named migration scenarios, judge them, tell their story",
     "keys": "make a test PKI: an authority, users, the S1SP",
 }

@@ -9,19 +9,14 @@ is a folder in memory (/dev/shm) where there is one, so that the figure is not t
 from __future__ import annotations
 
 import json
-import random
 import resource
 import sys
 import tempfile
 import time
 from pathlib import Path
 
-from smets1.hardware.clock import MAX_SPEED, run
-from smets1.headend.migration.s1sp_desk import S1spPolicy
-from smets1.tools.migration.population import Tally, make_population, migrate_population
-from smets1.tools.migration.rig import Rig, RigOptions
+from smets1.tools.migration.population import run_population
 
-HOUR_US = 3_600_000_000
 SHARED_MEMORY = Path("/dev/shm")
 
 
@@ -29,26 +24,16 @@ def memory_mb() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
 
 
-async def migrate(count: int, folder: Path) -> Tally:
-    policy = S1spPolicy(attempt_us=HOUR_US // 6, pause_us=HOUR_US // 12, attempts=3)
-    rig = Rig(RigOptions(nvm_dir=folder, policy=policy))
+def main() -> int:
+    count = int(sys.argv[1]) if len(sys.argv) > 1 else 10_000
     began_s = time.monotonic()
 
     def tell(done: int) -> None:
         print(f"{done:6} homes  {time.monotonic() - began_s:7.1f} s  {memory_mb()} MB", flush=True)
 
-    try:
-        return await migrate_population(rig, make_population(count, random.Random(1)), on_batch=tell)
-    finally:
-        await rig.close()
-
-
-def main() -> int:
-    count = int(sys.argv[1]) if len(sys.argv) > 1 else 10_000
-    began_s = time.monotonic()
     where = SHARED_MEMORY if SHARED_MEMORY.is_dir() else None
     with tempfile.TemporaryDirectory(dir=where) as folder:
-        tally = run(migrate(count, Path(folder)), speed=MAX_SPEED)
+        tally = run_population(count, nvm_dir=Path(folder), on_batch=tell)
     took_s = time.monotonic() - began_s
     result = {
         "homes": tally.homes,

@@ -10,10 +10,12 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from random import Random
 from typing import Final
 
 from smets1.eui64 import Eui64
+from smets1.hardware.clock import MAX_SPEED, run
 from smets1.headend.migration.envelope import read_kept
 from smets1.headend.migration.files import (
     CommissioningOutcomeFile,
@@ -23,19 +25,22 @@ from smets1.headend.migration.files import (
     SupplyStatus,
 )
 from smets1.headend.migration.progress import Stage
+from smets1.headend.migration.s1sp_desk import S1spPolicy
 from smets1.tools.home_config import DeviceConfig, HomeConfig, Role
 from smets1.tools.home_file import default_home
 from smets1.tools.migration.light import Ailment, LightHome
 from smets1.tools.migration.parties import GAS_SUPPLIER, SUPPLIER
 from smets1.tools.migration.rehearsal import Rehearsal
-from smets1.tools.migration.rig import HomeBooks, Rig
+from smets1.tools.migration.rig import HomeBooks, Rig, RigOptions
 from smets1.tools.trial_keys import prepayment_key, sua_key
 
-__all__ = ["Member", "Tally", "make_population", "migrate_population"]
+__all__ = ["Member", "Tally", "make_population", "migrate_population", "run_population"]
 
 _FIRST: Final = 0x00DB_2000_0000_0000
 _STEP: Final = 0x10
 _FAULTY: Final = 0.02
+_HOUR_US: Final = 3_600_000_000
+_POLICY: Final = S1spPolicy(attempt_us=_HOUR_US // 6, pause_us=_HOUR_US // 12, attempts=3)
 _DUAL: Final = (Role.CHF, Role.GPF, Role.ESME, Role.GSME, Role.PPMID, Role.IHD)
 _SINGLE: Final = (Role.CHF, Role.ESME, Role.PPMID)
 _AILMENTS: Final = tuple(ailment for ailment in Ailment if ailment is not Ailment.NONE)
@@ -108,7 +113,7 @@ def _member(index: int, rng: Random) -> Member:
 
 
 def _device(device: DeviceConfig, index: int) -> DeviceConfig:
-    return replace(device, eui64=_FIRST + index * _STEP + (device.eui64 & 0xF))
+    return replace(device, eui64=_FIRST + index * _STEP + (device.eui64 & 0xF), mpxn="")
 
 
 def _move_in(rig: Rig, member: Member) -> HomeBooks:
@@ -165,6 +170,26 @@ async def migrate_population(
     if tally.in_reports != tally.homes:
         tally.faults.append(f"{tally.in_reports} homes in the reports, of {tally.homes}")
     return tally
+
+
+def run_population(
+    count: int,
+    *,
+    seed: int = 1,
+    folder: Path | None = None,
+    nvm_dir: Path | None = None,
+    on_batch: Callable[[int], None] = lambda _done: None,
+) -> Tally:
+    """All in virtual time; every file into `folder`, every record into `nvm_dir`, where they are given."""
+
+    async def main() -> Tally:
+        rig = Rig(RigOptions(folder=folder, nvm_dir=nvm_dir, policy=_POLICY))
+        try:
+            return await migrate_population(rig, make_population(count, Random(seed)), on_batch=on_batch)
+        finally:
+            await rig.close()
+
+    return run(main(), speed=MAX_SPEED)
 
 
 def _count(rig: Rig, week: Rehearsal, part: list[Member], homes: list[HomeBooks], tally: Tally) -> None:

@@ -12,7 +12,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
-from typing import Final
+from typing import Any, Final
 
 from smets1.eui64 import Eui64, format_eui64
 from smets1.firmware.civil import from_datetime, to_datetime
@@ -30,7 +30,7 @@ from smets1.headend.migration.files import (
     SupplyStatus,
 )
 from smets1.headend.migration.mcc import Plan, week_of
-from smets1.headend.migration.progress import HomeProgress, Stage
+from smets1.headend.migration.progress import HomeProgress, KeyState, Stage
 from smets1.headend.migration.requesting_party import HandOver
 from smets1.tools.home_config import HomeConfig
 from smets1.tools.migration.parties import NETWORK, RP
@@ -103,12 +103,7 @@ class Rehearsal:
     def _on_change(self, home: HomeProgress) -> None:
         if home.is_reported and home.stage is not Stage.COMMISSIONED:
             return
-        text = f"home {_short(home.hub)}: {home.stage}"
-        if home.stage is Stage.SECURING:
-            text += f" (GSME {home.gsme}, ESME {home.esme})"
-        if home.reason:
-            text += f": {home.reason} (TMAD {home.clause})"
-        self.say("S1SP", text)
+        self.say("S1SP", f"home {_short(home.hub)}: {_progress(home)}")
 
     def _on_rp_note(self, what: str, hub: Eui64, text: str) -> None:
         self.say("RP", f"home {_short(hub)}: {what}: {text}")
@@ -158,7 +153,7 @@ class Rehearsal:
             ma = rig.signer(supplier).sign(FileKind.MA, content, now_utc_us=rig.civil.utc_us())
             self.keep(FileKind.MA, ma)
             rig.mcc.take_ma(ma)
-            self.say("supplier", f"MA to the MCC: {len(given)} homes for the week of {week}")
+            self.say("supplier", f"MA to the MCC: {_homes(len(given))} for the week of {week}")
 
     def _line(self, supplier: Eui64, *, mpan: str | None, mprn: str | None) -> Authorisation:
         pki = self.rig.pki
@@ -182,8 +177,9 @@ class Rehearsal:
         moment = to_datetime(0).replace(year=week.year, month=week.month, day=week.day) + day * _DAY
         await self.wait_until(from_datetime(moment) + hour * 3_600_000_000)
 
-    async def switch_on(self, books: HomeBooks, config: HomeConfig) -> None:
-        await self.rig.switch_on(books, config)
+    async def switch_on(self, books: HomeBooks, config: HomeConfig, **options: Any) -> None:
+        """`options` of `open_home`."""
+        await self.rig.switch_on(books, config, **options)
         self.say("home", f"{_short(books.hub)} is on: {len(books.smso.devices)} devices, joined and keyed")
 
     def plan(self, books: Sequence[HomeBooks]) -> list[Plan]:
@@ -228,7 +224,7 @@ class Rehearsal:
         if hand_over is None:
             return None
         self.keep(FileKind.MCF, hand_over.mcf)
-        self.say("RP", f"MCF to the S1SP, the DCO and the CP: {len(hand_over.plans)} homes")
+        self.say("RP", f"MCF to the S1SP, the DCO and the CP: {_homes(len(hand_over.plans))}")
         rig.dco_desk.take(FileKind.MCF, hand_over.mcf, now_utc_us=rig.civil.utc_us())
         for party in (rig.cp, rig.supplier_cp):
             party.take_mcf(hand_over.mcf, frozenset({RP}))
@@ -236,7 +232,7 @@ class Rehearsal:
         rig.dco_desk.take(FileKind.MVF, mvf, now_utc_us=rig.civil.utc_us())
         before = len(rig.rp.rejections)
         valid = rig.rp.take_mvf(mvf, hand_over)
-        self.say("S1SP", f"MVF to the RP and the DCO: {len(valid)} of {len(hand_over.plans)} homes are valid")
+        self.say("S1SP", f"MVF to the RP and the DCO: valid: {len(valid)} of {_homes(len(hand_over.plans))}")
         self._tell_rejections(before)
         return hand_over, valid
 
@@ -252,13 +248,13 @@ class Rehearsal:
     def give_mef(self, mef: bytes) -> list[Eui64]:
         """To the DCO and the S1SP. Raises FileRefusedError, RefusedError."""
         rig = self.rig
+        self.say("RP", "MEF to the DCO and the S1SP")
         try:
             rig.dco_desk.take(FileKind.MEF, mef, now_utc_us=rig.civil.utc_us())
             begun = rig.s1sp.take_mef(mef)
         except FileRefusedError:
             self.take_back()
             raise
-        self.say("RP", f"MEF to the S1SP and the DCO: {len(begun)} homes")
         return begun
 
     def take_back(self) -> None:
@@ -355,6 +351,40 @@ class Rehearsal:
                 MigrationOutcome.REJECTED,
                 f"{rejection.point}: {failure.clause}: {failure.reason}",
             )
+
+
+def _progress(home: HomeProgress) -> str:
+    """What the S1SP has just noted about a home, before it acts on it."""
+    if home.stage is Stage.SECURING:
+        return _securing(home)
+    text = _NOTED.get(home.stage, str(home.stage))
+    return f"{text}: {home.reason} (TMAD {home.clause})" if home.reason else text
+
+
+def _securing(home: HomeProgress) -> str:
+    attempt = f"attempt {home.attempts}" if home.attempts else "once more"
+    if home.gsme is KeyState.UNKNOWN:
+        return f"asks the GSME to take a new SUA key, {attempt}; until it answers its key is unknown"
+    if home.esme is KeyState.UNKNOWN:
+        return f"asks the ESME to take a new SUA key, {attempt}; until it answers its key is unknown"
+    if home.gsme is KeyState.ROTATED:
+        return "the GSME has shown that it holds the new key: no way back from here; the ESME is next"
+    return "begins to secure it: " + ("the GSME first" if home.gsme is not KeyState.NO_METER else "the ESME")
+
+
+_NOTED: Final = {
+    Stage.VALIDATED: "taken from the MEF; it was valid in the MVF",
+    Stage.VIABLE: "viable: the DCO has opened the EncryptedSUAKey of each meter",
+    Stage.INSTALLED: "installed: hub and meters answer, and are what the MCF says (16.9)",
+    Stage.MIGRATED: "migrated: every meter has shown that it holds its new key",
+    Stage.ROLL_BACK: "to be rolled back",
+    Stage.ROLLED_BACK: "rolled back: the account is the supplier's again, the DCO's keys are deleted",
+    Stage.COMMISSIONED: "commissioned: 8.1.1 is done for every meter, the UTRN Period runs",
+}
+
+
+def _homes(count: int) -> str:
+    return f"{count} home" if count == 1 else f"{count} homes"
 
 
 def _short(hub: Eui64) -> str:

@@ -46,7 +46,7 @@ from smets1.headend.users import ServiceUser
 from smets1.headend.utrn_desk import UtrnDesk
 from smets1.headend.vault import VAULT_KEY_OCTETS, VaultNvm
 from smets1.tools.home import Home, open_home
-from smets1.tools.home_config import DeviceConfig, HomeConfig, Role
+from smets1.tools.home_config import DeviceConfig, HomeConfig, Role, default_device
 from smets1.tools.migration import parties
 from smets1.tools.migration.parties import CP, GAS_SUPPLIER, MCC, NETWORK, RP, S1SP, SUPPLIER, Pki
 from smets1.tools.trial_keys import prepayment_key, sua_key
@@ -323,6 +323,7 @@ class Rig:
     ) -> HomeBooks:
         """A home on the books of the SMSO, the registration data and the EPCL; not switched on yet.
 
+        Meter points are those of its file, else of trial.
         `model_suffix`: a mistake in the books, which name another model of ESME than there is.
         `approved_ago_us`: how long its entry has been on the EPCL.
         """
@@ -332,8 +333,8 @@ class Rig:
         smso = SmsoHome(
             hub=hub,
             devices=devices,
-            mpan=make_mpan(index),
-            mprn=f"{4_100_000_000 + index}" if has_gas else None,
+            mpan=_point(config, Role.ESME) or make_mpan(index),
+            mprn=(_point(config, Role.GSME) or f"{4_100_000_000 + index}") if has_gas else None,
         )
         books = HomeBooks(
             smso=smso,
@@ -467,6 +468,12 @@ def make_mpan(index: int) -> str:
     core = f"{190_000_000_000 + index:012d}"
     total = sum(int(digit) * prime for digit, prime in zip(core, _PRIMES, strict=True))
     return f"{core}{total % 11 % 10}"
+
+
+def _point(config: HomeConfig, role: Role) -> str:
+    """Of its file; empty for the reference home's own, an MPAN without a true check digit (5.10.13)."""
+    device = config.device(role)
+    return "" if device is None or device.mpxn == default_device(role).mpxn else device.mpxn
 
 
 def _entry(device: DeviceConfig, suffix: str) -> DeviceEntry:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
@@ -27,7 +27,7 @@ from smets1.headend.srv import frames
 from smets1.headend.srv.critical import Instruction
 from smets1.tools.home import Home
 from smets1.tools.home_config import HomeConfig, Role
-from smets1.tools.home_file import default_home
+from smets1.tools.migration.orders import reference_home
 from smets1.tools.migration.parties import SUPPLIER
 from smets1.tools.migration.rehearsal import Rehearsal, StoryLine
 from smets1.tools.migration.rig import GROUP, HomeBooks, Rig, RigOptions
@@ -50,7 +50,6 @@ METERS: Final = (Role.CHF, Role.GPF, Role.ESME, Role.GSME)
 SINGLE: Final = (Role.CHF, Role.ESME, Role.PPMID, Role.IHD)
 _HOUR_US: Final = 3_600_000_000
 _QUICK: Final = S1spPolicy(attempt_us=_HOUR_US // 2, pause_us=_HOUR_US // 12, attempts=3)
-_EUI_STEP: Final = 0x10
 
 Play = Callable[["Set"], Awaitable[None]]
 
@@ -118,16 +117,9 @@ class Set:
     def config(self) -> HomeConfig:
         return self.home_config()
 
-    def home_config(self, roles: tuple[Role, ...] = DUAL, *, index: int = 0) -> HomeConfig:
-        """The reference home, or one like it with other addresses; its displays ask every ten minutes."""
-        config = default_home()
-        devices = tuple(
-            replace(device, eui64=device.eui64 + index * _EUI_STEP)
-            for device in config.devices
-            if device.role in roles
-        )
-        han = replace(config.han, report_interval_us=600_000_000)
-        return replace(config, seed=7 + index, devices=devices, han=han)
+    @staticmethod
+    def home_config(roles: tuple[Role, ...] = DUAL, *, index: int = 0) -> HomeConfig:
+        return reference_home(roles, index=index)
 
     async def start(
         self, roles: tuple[Role, ...] = DUAL, *, authorise: bool = True, **books: Any
@@ -338,7 +330,8 @@ class Set:
                 delattr(home, config.role.value)
                 await home.add_device(config)
         await home.joined()
-        self.say("the home's mains are on again")
+        await self.hours(0.6)  # the gas meter wakes every half hour: by then the hub has heard it
+        self.say("the home's mains are on again, and all its devices have been heard")
 
     async def wait_for(self, is_so: Callable[[], bool], *, seconds: float = 7200.0) -> None:
         """To the millisecond in which something inside a party or device comes to be so."""
