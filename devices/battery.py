@@ -3,8 +3,8 @@
 Charge is a whole number of nAh. The figures are ours, chosen so that a meter that wakes each half hour
 lasts some 19 years: they stand for a model, not for a measurement.
 
-Low (10 %) is told once, empty once. What an empty battery does to the supply is SupplyDepletionState: before
-the last charge is gone the meter closes its valve where it is told to.
+Low (10 %, where nothing else is configured) is told once, empty once. What an empty battery does to the
+supply is SupplyDepletionState: before the last charge is gone the meter closes its valve where it is told to.
 
 Source: facts/devices.md (RemainingBatteryCapacity, SupplyDepletionState, 0x8F1F low battery).
 """
@@ -17,7 +17,7 @@ from typing import Final
 from smets1.devices.days import HOUR_US
 from smets1.devices.state import StateReader, pack_state
 
-__all__ = ["Battery", "BatteryEvent", "SupplyDepletionState"]
+__all__ = ["EMPTY_PERCENT", "LOW_PERCENT", "Battery", "BatteryEvent", "SupplyDepletionState"]
 
 CAPACITY_NAH: Final = 19_000_000_000  # 19 Ah: one D cell of lithium thionyl chloride
 SLEEP_NA: Final = 20_000  # 20 uA
@@ -44,12 +44,13 @@ class BatteryEvent(IntEnum):
 class Battery:
     """One meter's battery. Time comes as spans slept through, so a set clock does not move it."""
 
-    __slots__ = ("_told", "capacity_nah", "depletion", "used_nah")
+    __slots__ = ("_told", "capacity_nah", "depletion", "low_percent", "used_nah")
 
     def __init__(self, *, capacity_nah: int = CAPACITY_NAH) -> None:
         self.capacity_nah = capacity_nah
         self.used_nah = 0
         self.depletion = SupplyDepletionState.UNCHANGED
+        self.low_percent = LOW_PERCENT
         self._told = -1  # highest BatteryEvent that was told
 
     @property
@@ -84,7 +85,7 @@ class Battery:
         reached = -1
         if self.percent < EMPTY_PERCENT:
             reached = BatteryEvent.EMPTY
-        elif self.percent <= LOW_PERCENT:
+        elif self.percent <= self.low_percent:
             reached = BatteryEvent.LOW
         events = [event for event in BatteryEvent if self._told < event <= reached]
         self._told = max(self._told, reached)
@@ -93,18 +94,19 @@ class Battery:
     def encode(self) -> bytes:
         return pack_state(
             "battery",
-            1,
+            2,
             {
                 "charge": [self.capacity_nah, self.used_nah],
                 "depletion": int(self.depletion),
                 "told": self._told,
+                "low_percent": self.low_percent,
             },
         )
 
     @classmethod
     def decode(cls, octets: bytes) -> Battery:
         """Raises DecodeError."""
-        reader = StateReader(octets, kind="battery", versions=(1,))
+        reader = StateReader(octets, kind="battery", versions=(1, 2))
         capacity, used = reader.wholes("charge", 2)
         if capacity <= 0 or used < 0:
             raise reader.bad("charge", "is not a battery's")
@@ -112,4 +114,6 @@ class Battery:
         battery.used_nah = used
         battery.depletion = SupplyDepletionState(reader.whole("depletion", 0, 1))
         battery._told = reader.whole("told", -1, 1)
+        if reader.version > 1:
+            battery.low_percent = reader.whole("low_percent", EMPTY_PERCENT, 100)
         return battery

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from smets1.devices.days import SECOND_US, date_of_day
 from smets1.devices.display_history import UseHistory
-from smets1.devices.screens import FuelView, HomeView, display_pages
+from smets1.devices.screens import POWER_THRESHOLDS_W, STERLING, FuelView, HomeView, display_pages
 from smets1.devices.supply import SupplyState
 from smets1.firmware.civil import from_zigbee_s, local_uk
 from smets1.firmware.nvm import MemoryNvm, Nvm
@@ -22,6 +22,7 @@ __all__ = [
     "ACCOUNT_ATTRIBUTES",
     "GAS_METER_ATTRIBUTES",
     "METER_ATTRIBUTES",
+    "POWER_THRESHOLDS",
     "SILENT_US",
     "DisplayModel",
     "FuelReadings",
@@ -55,6 +56,8 @@ ACCOUNT_ATTRIBUTES: Final = (
     "current_week_cost_consumption_delivered",
     "current_month_cost_consumption_delivered",
 )
+POWER_THRESHOLDS: Final = ("low_medium_threshold", "medium_high_threshold")
+"""Of the electricity meter's device_management: where the traffic light changes."""
 SILENT_US: Final = 180 * SECOND_US
 """Silence that a display puts up with where it hears a report every half minute."""
 
@@ -79,7 +82,7 @@ class FuelReadings:
         if register is not None:
             self.history.note(int(register), utc_us=utc_us)
 
-    def view(self, *, is_gas: bool, utc_us: int) -> FuelView:
+    def view(self, *, is_gas: bool, utc_us: int, symbol: str = STERLING) -> FuelView:
         """As the glass shows it at `utc_us`."""
         get = self.values.get
         status = CreditStatus(get("credit_status") or 0)
@@ -106,6 +109,7 @@ class FuelReadings:
             week_mp=get("current_week_cost_consumption_delivered"),
             month_mp=get("current_month_cost_consumption_delivered"),
             register=get("current_summation_delivered"),
+            symbol=symbol,
             history=self._last_days(utc_us),
         )
 
@@ -134,6 +138,8 @@ class DisplayModel:
         self.electricity = FuelReadings(UseHistory("electricity", memory))
         self.gas = FuelReadings(UseHistory("gas", memory))
         self.messages: list[str] = []  # latest first
+        self.symbol = STERLING
+        self.supplier = ("", "")  # name, contact
         self._memory = memory
         stored = memory.get(_TENANCY_KEY)
         self._tenancy_s = None if stored is None else int.from_bytes(stored, "big")  # as last told
@@ -164,10 +170,18 @@ class DisplayModel:
             time_text=f"{local:%a} {local.day} {local:%b %H:%M}" if heard is not None else "",
             is_connected=is_connected,
             is_ppmid=self.is_ppmid,
-            electricity=self.electricity.view(is_gas=False, utc_us=utc_us),
-            gas=self.gas.view(is_gas=True, utc_us=utc_us) if self.has_gas else None,
+            electricity=self.electricity.view(is_gas=False, utc_us=utc_us, symbol=self.symbol),
+            gas=self.gas.view(is_gas=True, utc_us=utc_us, symbol=self.symbol) if self.has_gas else None,
             messages=tuple(self.messages),
+            supplier=self.supplier,
+            thresholds_w=self._thresholds_w,
         )
+
+    @property
+    def _thresholds_w(self) -> tuple[int, int]:
+        """As the meter has them (SRV 6.12)."""
+        get, (low, high) = self.electricity.values.get, POWER_THRESHOLDS
+        return get(low, POWER_THRESHOLDS_W[0]), get(high, POWER_THRESHOLDS_W[1])
 
     def pages(self, *, utc_us: int) -> dict[str, list[str]]:
         """Page name -> its lines, as the glass shows them."""

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from smets1.devices.display_panel import DISPLAY_KEYS, DisplayPanel, Request
 from smets1.devices.follower import Follower
+from smets1.devices.parameter_effects import govern_display
 from smets1.devices.parameter_service import ParameterService
 from smets1.errors import InputError, RefusedError
 from smets1.firmware.device import ENDPOINT, TROUBLE, Board, Factory
@@ -34,11 +35,13 @@ class DisplayDevice(Follower):
         self.panel = DisplayPanel(lambda: self.model.view(utc_us=self.civil.utc_us()))
         information = self.app.core.server(ENDPOINT, "device_information")
         self.parameters = ParameterService(information, self.nvm, self.civil)
+        assert self.upkeep is not None, "only the hub has none"
+        govern_display(self.parameters, model=self.model, privacy=self.panel.privacy, upkeep=self.upkeep)
 
     @property
     def screen(self) -> dict[str, list[str]]:
         """Page name -> lines, as the glass shows them now."""
-        return self.model.pages(utc_us=self.civil.utc_us())
+        return self.panel.shown_pages(utc_us=self.civil.utc_us())
 
     # --- a person at the display --------------------------------------------------------------------
 

@@ -10,7 +10,8 @@
 What OK does follows what the page says: supply READY is switched on; emergency credit on offer is taken.
 The home page offers what the credit page of the first fuel in need does (facts/devices.md: "offers
 emergency credit from 'Low credit' and 'Supply off!'"). An IHD only turns pages. A minute without a key
-shows the home page again, and a code half typed is gone.
+shows the home page again, and a code half typed is gone. Where a privacy PIN is set, digits and OK type it;
+until then nothing else is shown or done.
 
 Nothing is sent here: `press` hands back what is to be asked of which meter, `answer` shows what came of it.
 Names of the keys and the wording are ours.
@@ -25,7 +26,8 @@ from typing import Final, Literal
 
 from smets1.devices.days import MINUTE_US, SECOND_US
 from smets1.devices.keypad import CODE_DIGITS
-from smets1.devices.screens import DISPLAY_WIDTH, FuelView, HomeView, display_pages
+from smets1.devices.pin import PrivacyLock
+from smets1.devices.screens import DISPLAY_WIDTH, FuelView, HomeView, display_pages, hidden_page
 from smets1.devices.supply import SupplyState
 
 __all__ = ["DISPLAY_KEYS", "Act", "DisplayPanel", "Fuel", "Request"]
@@ -57,6 +59,7 @@ class DisplayPanel:
 
     def __init__(self, view: Callable[[], HomeView]) -> None:
         self._view = view
+        self.privacy = PrivacyLock()
         self._page = 0
         self._digits: str | None = None  # a code is being typed, for `_fuel`
         self._fuel: Fuel = "electricity"
@@ -74,6 +77,10 @@ class DisplayPanel:
         self._answer = ()
         if self._waits:
             return None
+        if self.privacy.is_closed(utc_us):
+            self._type_pin(key, utc_us)
+            return None
+        self.privacy.on_key(utc_us)
         if self._digits is not None:
             return self._type(self._digits, key, utc_us)
         if key in "<>":
@@ -85,6 +92,15 @@ class DisplayPanel:
         else:
             self._begin_code(key)
         return None
+
+    def _type_pin(self, key: str, utc_us: int) -> None:
+        self._page, self._digits = 0, None
+        if key == "OK":
+            self.privacy.enter(utc_us)
+        elif key == "BACK":
+            self.privacy.forget()
+        elif key in "0123456789":
+            self.privacy.type(key)
 
     def _begin_code(self, digit: str) -> None:
         fuel = self._fuel_of_page()
@@ -131,7 +147,14 @@ class DisplayPanel:
     # --- glass -----------------------------------------------------------------------------------
 
     def pages(self) -> dict[str, list[str]]:
+        """Every page, whoever may see it."""
         return display_pages(self._view())
+
+    def shown_pages(self, *, utc_us: int) -> dict[str, list[str]]:
+        """Every page that the keys reach now."""
+        if self.privacy.is_closed(utc_us):
+            return {"home": hidden_page(self._view(), self.privacy.typed_count)}
+        return self.pages()
 
     @property
     def page(self) -> str:
@@ -147,6 +170,8 @@ class DisplayPanel:
     def lines(self, *, utc_us: int) -> list[str]:
         """What the glass shows now."""
         self._rest(utc_us)
+        if self.privacy.is_closed(utc_us):
+            return hidden_page(self._view(), self.privacy.typed_count)
         title = f"{self._fuel.upper()} TOP UP"
         if self._waits:
             return [self._fuel.upper(), "Please wait"]

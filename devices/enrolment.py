@@ -43,7 +43,6 @@ _DA: Final = (
     Requirement(parameter="supplier_name", value="", part=1, source="mission 6"),
     Requirement(parameter="supplier_contact", value="", part=1, source="mission 6"),
     Requirement(parameter="currency", value="GBP", part=1, source="mission 6"),
-    Requirement(parameter="display_language", value="en", part=1, source="assumption"),
     Requirement(parameter="keypad_lock", value=600, part=2, source="assumption", devices=_METERS),
     Requirement(parameter="alerts_enabled", value=True, part=2, source="assumption", devices=_METERS),
 )

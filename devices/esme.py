@@ -45,9 +45,16 @@ class Esme(MeterDevice):
         sua_key: bytes,
         ribbon: WireEnd,
         engineering_pin: str = "",
+        mpxn: str = "",
     ) -> None:
         super().__init__(
-            factory, board, meter=meter, desk=desk, sua_key=sua_key, engineering_pin=engineering_pin
+            factory,
+            board,
+            meter=meter,
+            desk=desk,
+            sua_key=sua_key,
+            engineering_pin=engineering_pin,
+            mpxn=mpxn,
         )
         self.tunnels = TunnelClient(self.app, on_data=lambda _tunnel_id, _data: None)
         self._ribbon = ribbon

@@ -16,6 +16,7 @@ from smets1.devices.display import (
     ACCOUNT_ATTRIBUTES,
     GAS_METER_ATTRIBUTES,
     METER_ATTRIBUTES,
+    POWER_THRESHOLDS,
     SILENT_US,
     DisplayModel,
 )
@@ -37,6 +38,7 @@ _RETRY_S: Final = 30.0
 _SILENT_REPORTS: Final = 4
 _HOUR_S: Final = 3600
 _TENANCY: Final = "change_of_tenancy_update_date_time"
+_MANAGEMENT: Final = (_TENANCY, *POWER_THRESHOLDS)
 
 _LIVE_METER: Final = (
     "current_summation_delivered",
@@ -94,7 +96,7 @@ class Follower(Device):
         core = self.app.core
         for cluster in ("metering", "prepayment"):
             core.add_client(ENDPOINT, cluster).handle_reports(self._on_report)
-        core.add_client(ENDPOINT, "device_management").handle_reports(self._on_tenancy)
+        core.add_client(ENDPOINT, "device_management").handle_reports(self._on_management)
         core.add_client(ENDPOINT, "price").handle("publish_price", self._on_price)
         core.add_client(ENDPOINT, "time")
 
@@ -137,8 +139,8 @@ class Follower(Device):
         for cluster, names in (("metering", METER_ATTRIBUTES), ("prepayment", ACCOUNT_ATTRIBUTES)):
             values = await self.app.read(meter, ENDPOINT, cluster, names)
             readings.take(values, utc_us=self.civil.utc_us())
-        tenancy = await self.app.read(meter, ENDPOINT, "device_management", (_TENANCY,))
-        self.model.on_tenancy(int(tenancy.get(_TENANCY) or 0))
+        settings = await self.app.read(meter, ENDPOINT, "device_management", _MANAGEMENT)
+        self._take_management(settings)
         price = await self.app.request(meter, ENDPOINT, "price", "get_current_price", command_options=0)
         readings.price_mp_per_kwh = signed_price(price)
         self.on_heard()
@@ -149,7 +151,7 @@ class Follower(Device):
             "metering": {name: (min(5, longest_s), longest_s, 0) for name in _LIVE_METER},
             "prepayment": {name: (min(5, longest_s), longest_s, 0) for name in _LIVE_ACCOUNT}
             | {name: (min(5, longest_s), _HOUR_S, 0) for name in _SETTINGS},
-            "device_management": {_TENANCY: (min(5, longest_s), _HOUR_S, 0)},
+            "device_management": {name: (min(5, longest_s), _HOUR_S, 0) for name in _MANAGEMENT},
         }
         for cluster, attributes in wanted.items():
             await self._bind(esme, cluster)
@@ -189,9 +191,17 @@ class Follower(Device):
         self.on_heard()
         return Status.SUCCESS
 
-    def _on_tenancy(self, values: Values, context: CommandContext) -> None:
+    def _on_management(self, values: Values, context: CommandContext) -> None:
         if context.source_eui64 == self._esme:
-            self.model.on_tenancy(int(values.get(_TENANCY) or 0))
+            self._take_management(values)
+
+    def _take_management(self, values: Mapping[str, Any]) -> None:
+        """When the household changed, and where the traffic light changes."""
+        if _TENANCY in values:
+            self.model.on_tenancy(int(values[_TENANCY] or 0))
+        self.model.electricity.values.update(
+            {name: values[name] for name in POWER_THRESHOLDS if name in values}
+        )
 
     # --- gas ------------------------------------------------------------------------------------------
 

@@ -139,6 +139,12 @@ class GasMeterCore(MeterCore):
         self.advance(utc_us)
         self.battery.depletion = state
 
+    def set_low_battery(self, percent: int, *, utc_us: int) -> None:
+        """From how little charge on the meter says so; at once where there is no more."""
+        self.advance(utc_us)
+        self.battery.low_percent = percent
+        self._take_battery()
+
     def drain_battery(self, percent: int, *, utc_us: int) -> None:
         """For tests and scenarios: what is left from now on."""
         self.advance(utc_us)

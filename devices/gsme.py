@@ -43,6 +43,7 @@ _METER_REPORT: Final = (
     "reading_snapshot_time",
     "supply_status",
     "status",
+    "site_id",
     "remaining_battery_life",
     "unit_of_measure",
     "multiplier",
@@ -82,10 +83,17 @@ class Gsme(MeterDevice):
         sua_key: bytes,
         wake_us: int = WAKE_US,
         engineering_pin: str = "",
+        mpxn: str = "",
     ) -> None:
         self._report_due = asyncio.Event()
         super().__init__(
-            factory, board, meter=meter, desk=desk, sua_key=sua_key, engineering_pin=engineering_pin
+            factory,
+            board,
+            meter=meter,
+            desk=desk,
+            sua_key=sua_key,
+            engineering_pin=engineering_pin,
+            mpxn=mpxn,
         )
         self._wake_us = wake_us
         self._flags = 0

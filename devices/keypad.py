@@ -16,7 +16,7 @@ from enum import IntEnum, unique
 from typing import Final
 
 from smets1.devices.days import MINUTE_US, SECOND_US
-from smets1.devices.screens import LCD_WIDTH, format_money
+from smets1.devices.screens import LCD_WIDTH, STERLING, format_money
 from smets1.devices.state import StateReader, pack_state
 from smets1.devices.tokens import REFUSALS, Refusal, TopUpResult
 
@@ -52,6 +52,7 @@ class KeypadEntry:
 
     def __init__(self, *, lock_us: int = DEFAULT_LOCK_US) -> None:
         self.lock_us = lock_us
+        self.symbol = STERLING
         self.state = KeypadState.IDLE
         self.digits = ""
         self.refused_in_a_row = 0
@@ -116,7 +117,7 @@ class KeypadEntry:
                 screens.append(_Screen(lines=(REFUSALS[result.refusal].text,), until_us=at_us))
                 continue
             self.refused_in_a_row = 0
-            shown = format_money(result.amount_mp), "Added"
+            shown = format_money(result.amount_mp, self.symbol), "Added"
             for text in (shown if result.special is None else ("Accepted",)) * ACCEPTED_TURNS:
                 at_us += ACCEPTED_US
                 screens.append(_Screen(lines=(text,), until_us=at_us))

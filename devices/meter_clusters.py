@@ -57,6 +57,7 @@ class MeterClusters:
         self.meter = meter
         self.desk = desk
         self._civil = civil
+        self.currency = _STERLING  # what money is said to be
         self.metering = core.add_server(ENDPOINT, "metering")
         self.prepayment = core.add_server(ENDPOINT, "prepayment")
         self.price = core.add_server(ENDPOINT, "price")
@@ -168,7 +169,8 @@ class MeterClusters:
 
     def _bind_costs(self) -> None:
         cluster = self.prepayment
-        cluster.update(currency=_STERLING, currency_scaling_factor=0x05)
+        cluster.bind("currency", lambda: self.currency)
+        cluster.set("currency_scaling_factor", 0x05)
         for name, period in (("day", Period.TODAY), ("week", Period.WEEK), ("month", Period.MONTH)):
             cluster.bind(f"current_{name}_cost_consumption_delivered", self._cost_getter(period))
 
@@ -193,7 +195,7 @@ class MeterClusters:
             "issuer_event_id": now_s,
             "current_time": now_s,
             "unit_of_measure": metering.UnitOfMeasure.KILOWATT_HOURS,
-            "currency": _STERLING,
+            "currency": self.currency,
             "price_trailing_digit_and_price_tier": 0x50 | tier,
             "number_of_price_tiers_and_register_tier": 0,
             "start_time": 0,

@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from dataclasses import replace
-from typing import Final, cast
+from typing import Final
 
 from smets1.devices.account import Account
 from smets1.devices.alert_queue import AlertQueue
@@ -20,14 +20,16 @@ from smets1.devices.answer_store import AnswerStore
 from smets1.devices.authorisation import CRITICAL, AuthorisationCore, KeyConfirmation
 from smets1.devices.event_log import AlertCode
 from smets1.devices.log_clusters import LogClusters
-from smets1.devices.meter import MeterCore
+from smets1.devices.meter import GasMeterCore, MeterCore
 from smets1.devices.meter_clusters import MeterClusters
 from smets1.devices.meter_face import MeterFace
 from smets1.devices.panel import Identity
+from smets1.devices.parameter_effects import govern_meter
 from smets1.devices.parameter_service import ParameterService
 from smets1.devices.prepayment_clusters import LIVE_ACCOUNT, PrepaymentClusters
 from smets1.devices.price_clusters import PriceClusters
 from smets1.devices.register_clusters import RegisterClusters
+from smets1.devices.screens import SYMBOLS
 from smets1.devices.setting_clusters import SettingClusters
 from smets1.devices.tokens import TopUpDesk, TopUpResult
 from smets1.errors import DecodeError, RefusedError, SecurityError
@@ -54,7 +56,6 @@ _CRITICAL_COMMANDS: Final = frozenset(
 _CRITICAL_WRITES: Final = frozenset(
     row.cluster_id for row in CRITICAL if row.frame_type is FrameType.GLOBAL
 )  # fmt: skip
-_SITE_ID: Final = 0x0307
 _LOCAL_COMMANDS: Final = frozenset({"local_change_supply"})
 """What only a person in the home may ask for; from the head end it would enable supply without a SUA."""
 
@@ -71,8 +72,11 @@ class MeterDevice(Device):
         desk: TopUpDesk,
         sua_key: bytes,
         engineering_pin: str = "",
+        mpxn: str = "",
     ) -> None:
         """`sua_key`: the first SUA key (16 octets), used only where NVM holds none yet.
+
+        `mpxn`: the MPAN or MPRN that the installer has set; empty: none.
 
         `engineering_pin`: digits that open the menu behind key 9; empty: there is no such menu.
         """
@@ -101,6 +105,15 @@ class MeterDevice(Device):
         )
         self.app.core.guard = self._guard
         self._engineering_pin = engineering_pin
+        self._number = "mprn" if isinstance(meter, GasMeterCore) else "mpan"
+        self.parameters = ParameterService(
+            self.app.core.server(ENDPOINT, "device_information"),
+            self.nvm,
+            self.civil,
+            meter=meter,
+            on_change=self._on_parameters,
+            presets={self._number: mpxn},
+        )
         self.face = MeterFace(
             meter,
             desk,
@@ -111,13 +124,6 @@ class MeterDevice(Device):
             commit=self._on_keys,
         )
         self.clusters.on_top_up = self.face.unlock
-        self.parameters = ParameterService(
-            self.app.core.server(ENDPOINT, "device_information"),
-            self.nvm,
-            self.civil,
-            meter=meter,
-            on_change=self._on_change,
-        )
         assert self.upkeep is not None, "only the hub has none"
         self.settings = SettingClusters(
             self.app.core,
@@ -126,6 +132,13 @@ class MeterDevice(Device):
             self.civil,
             self.upkeep.clock,
             on_clock=self._on_clock_judged,
+        )
+        govern_meter(
+            self.parameters,
+            face=self.face,
+            clusters=self.clusters,
+            management=self.settings.management,
+            upkeep=self.upkeep,
         )
         self._timer: Timer | None = None
         self._is_closing = False
@@ -161,13 +174,19 @@ class MeterDevice(Device):
         return self.face.lines()
 
     def _identity(self) -> Identity:
-        site_id = self.clusters.metering.read(_SITE_ID)  # the MPAN or MPRN, once somebody has set it
+        value = self.parameters.book.value
         return Identity(
-            mpxn="" if site_id is None else bytes(cast(bytes, site_id[1]) or b"").decode("ascii", "replace"),
+            mpxn=str(value(self._number)),
+            supplier=(str(value("supplier_name")), str(value("supplier_contact"))),
+            symbol=SYMBOLS[str(value("currency"))],
             firmware=f"{self.images.version:08X}",
             is_commissioned=self.port.network is not None,
             engineering_pin=self._engineering_pin,
         )
+
+    def _on_parameters(self) -> None:
+        self.settings.on_parameters()
+        self._on_change()
 
     def _on_keys(self, results: list[TopUpResult]) -> None:
         self.clusters.metering.touch("supply_status", "instantaneous_demand")

@@ -14,7 +14,6 @@ from typing import Final
 from smets1.devices.keypad import KeypadEntry
 from smets1.devices.meter import MeterCore
 from smets1.devices.panel import Identity, Panel
-from smets1.devices.screens import meter_page
 from smets1.devices.special_codes import Engineering
 from smets1.devices.tokens import TopUpDesk, TopUpResult
 from smets1.errors import InputError
@@ -102,7 +101,7 @@ class MeterFace:
     def pages(self) -> dict[str, list[str]]:
         """Every page that keys 0 to 9 would show now, by its key."""
         panel = self._look()
-        return {key: meter_page(panel.view(), int(key)) for key in "0123456789"}
+        return {key: panel.page(int(key), utc_us=self._civil.utc_us()) for key in "0123456789"}
 
     def _look(self) -> Panel:
         self.panel.meter.advance(self._civil.utc_us())

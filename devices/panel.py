@@ -8,8 +8,9 @@
 | 9 held | engineering menu: asks for the PIN | | |
 
 A page shows its title for 2 s, then each value for 4 s; then the status page stands again.
-The engineering menu is left by A, or after a minute idle. Three wrong PINs lock it for ten minutes and are
-logged; the PIN is no consumer's business (Uplift 1.2), so no page ever shows it.
+Where a privacy PIN is set, pages show the supply's state and nothing else until it is typed, with B after it;
+codes can be typed all the same. The engineering menu is left by A, or after a minute idle. Three wrong PINs
+lock it for ten minutes and are logged; its PIN is no consumer's business (Uplift 1.2): no page shows it.
 
 Source: facts/utrn.md and facts/devices.md (Liberty 100: shared keys, title 2 s, value 4 s). How the menu is
 opened, its length and its pages are ours.
@@ -17,7 +18,6 @@ opened, its length and its pages are ours.
 
 from __future__ import annotations
 
-import hmac
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
@@ -27,7 +27,8 @@ from smets1.devices.event_log import AlertCode
 from smets1.devices.gas_meter import GasMeterCore
 from smets1.devices.keypad import KeypadEntry, KeypadState
 from smets1.devices.meter import MeterCore
-from smets1.devices.screens import MeterView, meter_page
+from smets1.devices.pin import PinGate, PrivacyLock
+from smets1.devices.screens import STERLING, MeterView, hidden_lines, meter_page
 from smets1.devices.supply import SupplyState
 from smets1.devices.tariff import floor_mp
 from smets1.devices.tokens import Refusal, TopUpDesk, TopUpResult
@@ -39,8 +40,6 @@ __all__ = ["Identity", "Panel", "meter_view"]
 TITLE_US: Final = 2 * SECOND_US
 VALUE_US: Final = 4 * SECOND_US
 MENU_IDLE_US: Final = MINUTE_US
-PIN_TRIES: Final = 3
-PIN_LOCK_US: Final = 10 * MINUTE_US
 _CREDIT_PAGE: Final = 1
 
 
@@ -52,6 +51,8 @@ class Identity:
     firmware: str = ""
     is_commissioned: bool = True
     engineering_pin: str = field(default="", repr=False)  # empty: no menu
+    supplier: tuple[str, str] = ("", "")  # name, contact
+    symbol: str = STERLING
 
 
 def meter_view(meter: MeterCore, desk: TopUpDesk, identity: Identity) -> MeterView:
@@ -82,6 +83,8 @@ def meter_view(meter: MeterCore, desk: TopUpDesk, identity: Identity) -> MeterVi
         time_text=f"{local:%H:%M:%S}",
         firmware=identity.firmware,
         mpxn=identity.mpxn,
+        supplier=identity.supplier,
+        symbol=identity.symbol,
         last_top_ups=tuple((v.amount_mp, f"{local_uk(v.utc_us):%d %b %H:%M}", v.digits) for v in vends),
         accepted=desk.accepted_count,
         rejected=desk.refused_count,
@@ -101,8 +104,8 @@ class Panel:
         self._page = 0
         self._page_us = 0  # when it was chosen
         self._menu: _Menu | None = None
-        self._pin_misses = 0
-        self._pin_locked_until_us = 0
+        self._gate = PinGate()
+        self.privacy = PrivacyLock()
 
     # --- keys ------------------------------------------------------------------------------------
 
@@ -123,6 +126,9 @@ class Panel:
 
     def _press_outside(self, key: str, utc_us: int) -> bool:
         """True where the key was for something else than Vend Mode."""
+        if self.privacy.is_closed(utc_us):
+            return self._press_hidden(key, utc_us)
+        self.privacy.on_key(utc_us)
         meter = self.meter
         if key in "0123456789":
             self._page, self._page_us = int(key), utc_us
@@ -135,6 +141,17 @@ class Panel:
             return True
         is_offer_shown = self._page_now(utc_us) == _CREDIT_PAGE and meter.account.is_emergency_available
         return is_offer_shown and meter.take_emergency(utc_us=utc_us)
+
+    def _press_hidden(self, key: str, utc_us: int) -> bool:
+        """Behind the privacy PIN a code can still be typed; supply and emergency credit wait for the PIN."""
+        if key == "A":
+            self.privacy.forget()
+            return False
+        if key == "B":
+            self.privacy.enter(utc_us)
+        else:
+            self.privacy.type(key)
+        return True
 
     def _judge(self, codes: list[str], utc_us: int) -> list[TopUpResult]:
         if not codes:
@@ -182,7 +199,13 @@ class Panel:
             return typed
         if self.meter.supply.confirm_until_us is not None:
             return ["READY", "PRESS B"]
-        return meter_page(self.view(), self._page_now(utc_us))
+        return self.page(self._page_now(utc_us), utc_us=utc_us)
+
+    def page(self, key: int, *, utc_us: int) -> list[str]:
+        """What stands behind a key 0 to 9 for who looks at the meter now."""
+        if self.privacy.is_closed(utc_us):
+            return hidden_lines(self.view(), self.privacy.typed_count)
+        return meter_page(self.view(), key)
 
     def lcd(self, *, utc_us: int) -> str:
         """The one line on the glass at this instant."""
@@ -200,6 +223,8 @@ class Panel:
 
     def _page_now(self, utc_us: int) -> int:
         """The page chosen, until all of it was shown; then the status page."""
+        if self.privacy.is_closed(utc_us):
+            return 0
         values = len(meter_page(self.view(), self._page)) - 1
         is_over = utc_us >= self._page_us + TITLE_US + values * VALUE_US
         return 0 if is_over else self._page
@@ -207,8 +232,8 @@ class Panel:
     # --- engineering menu ------------------------------------------------------------------------
 
     def _open_menu(self, utc_us: int) -> None:
-        if utc_us >= self._pin_locked_until_us:
-            self._menu = _Menu(idle_us=utc_us)
+        if not self._gate.is_locked(utc_us):
+            self._menu, self._gate.typed = _Menu(idle_us=utc_us), ""
 
     def _press_in_menu(self, menu: _Menu, key: str, utc_us: int) -> None:
         menu.idle_us = utc_us
@@ -219,22 +244,17 @@ class Panel:
         elif key == "B":
             self._try_pin(menu, utc_us)
         elif key in "0123456789":
-            menu.typed = (menu.typed + key)[-8:]
+            self._gate.type(key)
 
     def _try_pin(self, menu: _Menu, utc_us: int) -> None:
-        typed, menu.typed = menu.typed, ""
-        if hmac.compare_digest(typed.encode(), self.identity.engineering_pin.encode()):
-            menu.is_open, self._pin_misses = True, 0
-            return
-        self._pin_misses += 1
-        if self._pin_misses >= PIN_TRIES:
-            self._menu, self._pin_misses = None, 0
-            self._pin_locked_until_us = utc_us + PIN_LOCK_US
+        menu.is_open = self._gate.try_typed(self.identity.engineering_pin, utc_us=utc_us)
+        if self._gate.is_locked(utc_us):
+            self._menu = None
             self.meter.note(AlertCode.UNAUTHORISED_ACCESS, utc_us=utc_us, detail="engineering menu")
 
     def _menu_lines(self, menu: _Menu) -> list[str]:
         if not menu.is_open:
-            return ["ENGINEERING", "PIN " + "*" * len(menu.typed)]
+            return ["ENGINEERING", "PIN " + "*" * len(self._gate.typed)]
         pages: dict[int, Callable[[], list[str]]] = {
             1: lambda: ["FIRMWARE", self.identity.firmware],
             2: lambda: [
@@ -259,5 +279,4 @@ class Panel:
 class _Menu:
     idle_us: int
     is_open: bool = False
-    typed: str = field(default="", repr=False)
     page: int = 0

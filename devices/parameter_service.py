@@ -10,9 +10,9 @@ Source: `firmware.zcl.clusters.smets1`, which is ours.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from typing import Final
+from typing import Any, Final
 
 import cbor2
 
@@ -47,12 +47,14 @@ class ParameterService:
         *,
         meter: MeterCore | None = None,
         on_change: Callable[[], None] = lambda: None,
+        presets: Mapping[str, Value] | None = None,
     ) -> None:
-        """`meter` None: a display. `on_change`: the meter has been changed."""
-        self.book = ParameterBook(parameters_of(meter), meter)
+        """`meter` None: a display. `on_change`: the meter has been changed. `presets`: as of the book."""
+        self.book = ParameterBook(parameters_of(meter), meter, presets=presets)
         self._nvm = nvm
         self._civil = civil
         self._on_change = on_change
+        self._followers: list[tuple[str, Callable[[Any], None]]] = []
         stored = nvm.get(_KEY)
         if stored is not None:
             try:
@@ -67,12 +69,19 @@ class ParameterService:
         information.handle("write_parameter", self._write)
         information.handle("list_parameters", self._list)
 
+    def follow(self, name: str, act: Callable[[Any], None]) -> None:
+        """`act` is called with the value of a parameter now, and whenever something has been written."""
+        self._followers.append((name, act))
+        act(self.book.value(name))
+
     def set(self, name: str, value: object) -> None:
         """As the factory or the old operator does, on the bench; committed. Raises RefusedError."""
         self.book.write(name, value, writer=Access.SMSO, utc_us=self._civil.utc_us())
         self._keep()
 
     def _keep(self) -> None:
+        for name, act in self._followers:
+            act(self.book.value(name))
         self._nvm.put(_KEY, self.book.encode())
         self._on_change()
         self._nvm.commit()

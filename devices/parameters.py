@@ -14,12 +14,13 @@ enrolment is split (facts/mission.md section 6).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from enum import Enum, IntEnum, unique
 from typing import Any, Final
 
-from smets1.devices.battery import SupplyDepletionState
+from smets1.devices.battery import EMPTY_PERCENT, LOW_PERCENT, SupplyDepletionState
 from smets1.devices.billing import BillingPeriod
 from smets1.devices.electricity_meter import ElectricityMeterCore
 from smets1.devices.gas_meter import GasMeterCore
@@ -71,6 +72,7 @@ class Parameter:
     low: int | None = None  # of a number; of a text, the least length
     high: int | None = None
     choices: type[IntEnum] | None = None
+    pattern: str = ""  # of a text: what it looks like, as a regular expression; empty: any
     part: int = 2
     readers: frozenset[Access] = _REMOTE | {Access.NETWORK}
     writers: frozenset[Access] = _REMOTE  # empty: read only
@@ -93,11 +95,16 @@ class Parameter:
         if isinstance(value, bool):
             return True
         if isinstance(value, str):
-            return value.isprintable() and len(value) <= (64 if self.high is None else self.high)
+            is_short = len(value) <= (64 if self.high is None else self.high)
+            return value.isprintable() and is_short and (not self.pattern or _looks_like(self.pattern, value))
         assert isinstance(value, int), "the one kind left"
         if self.choices is not None:
             return value in tuple(self.choices)
         return (self.low is None or value >= self.low) and (self.high is None or value <= self.high)
+
+
+def _looks_like(pattern: str, text: str) -> bool:
+    return re.fullmatch(pattern, text) is not None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,10 +124,17 @@ class Difference:
 class ParameterBook:
     """The parameters of one device. `core`: its meter core, or None (a display)."""
 
-    def __init__(self, parameters: Iterable[Parameter], core: MeterCore | None = None) -> None:
+    def __init__(
+        self,
+        parameters: Iterable[Parameter],
+        core: MeterCore | None = None,
+        *,
+        presets: Mapping[str, Value] | None = None,
+    ) -> None:
+        """`presets`: what the installer has set, until somebody writes (kept parameters only)."""
         self._parameters = {parameter.name: parameter for parameter in parameters}
         self._core = core
-        self._kept: dict[str, Value] = {}
+        self._kept: dict[str, Value] = dict(presets or {})
 
     @property
     def names(self) -> list[str]:
@@ -273,22 +287,24 @@ def _rate(index: int) -> Parameter:
     )
 
 
-def _text(
-    name: str, *, part: int, source: str, high: int = 64, readers: frozenset[Access] = _ALL
-) -> Parameter:
-    return Parameter(name=name, default="", part=part, source=source, high=high, readers=readers)
+def _text(name: str, *, part: int, source: str, high: int = 64, pattern: str = "") -> Parameter:
+    return Parameter(
+        name=name, default="", part=part, source=source, high=high, pattern=pattern, readers=_ALL
+    )
 
 
 _LIMITS: Final = PrepaymentConfig()
 
 _COMMON: Final = (
     # what the consumer sees, and DUIS cannot reach
-    Parameter(name="privacy_pin", default="", part=1, high=4, readers=frozenset({Access.SMSO}),
-              is_secret=True, source="mission 6; DUIS 3.5"),
-    _text("supplier_name", part=1, source="mission 6; DUIS 3.4"),
-    _text("supplier_contact", part=1, source="mission 6", high=64),
-    Parameter(name="currency", default="GBP", part=1, high=3, readers=_ALL, source="mission 6; CurrencyUnit"),
-    Parameter(name="display_language", default="en", part=1, high=2, readers=_ALL, source="ours"),
+    Parameter(name="privacy_pin", default="", part=1, high=4, pattern="([0-9]{4})?",
+              readers=frozenset({Access.SMSO}), is_secret=True, source="mission 6; DUIS 3.5"),
+    _text("supplier_name", part=1, source="mission 6; DUIS 3.4", high=15),
+    _text("supplier_contact", part=1, source="mission 6; DUIS 3.4", high=18),
+    Parameter(name="currency", default="GBP", part=1, high=3, pattern="GBP|EUR", readers=_ALL,
+              source="mission 6; CurrencyUnit"),
+    Parameter(name="clock_synchronisation_interval", default=86_400, unit="s", low=3600, high=604_800,
+              source="SE 1.2, 5.12"),
 )  # fmt: skip
 
 _METER: Final = (
@@ -383,7 +399,7 @@ def _voltage(name: str, field: str, default: int, unit: str) -> Parameter:
 
 ELECTRICITY_PARAMETERS: Final = (
     *_METER,
-    _text("mpan", part=2, source="DUIS 6.20.1", high=13),
+    _text("mpan", part=2, source="DUIS 6.20.1", high=13, pattern="([0-9]{13})?"),
     Parameter(
         name="load_limit_power_threshold",
         default=0,  # 0: no limit
@@ -449,7 +465,7 @@ def _flow(name: str, field: str, default: int, *, unit: str, low: int, high: int
 
 GAS_PARAMETERS: Final = (
     *_METER,
-    _text("mprn", part=2, source="DUIS 6.20.1", high=10),
+    _text("mprn", part=2, source="DUIS 6.20.1", high=10, pattern="[0-9]*"),
     Parameter(
         name="calorific_value",
         default=395,
@@ -481,15 +497,20 @@ GAS_PARAMETERS: Final = (
         get=lambda core: core.battery.depletion.value,
         set=lambda core, value, utc_us: core.set_depletion_state(SupplyDepletionState(value), utc_us=utc_us),
     ),
+    Parameter(
+        name="low_battery_threshold",
+        default=LOW_PERCENT,
+        unit="%",
+        low=EMPTY_PERCENT,
+        high=50,
+        source="0x8F1F; the figure is ours",
+        get=lambda core: core.battery.low_percent,
+        set=lambda core, value, utc_us: core.set_low_battery(value, utc_us=utc_us),
+    ),
 )
 
-DISPLAY_PARAMETERS: Final = (
-    *_COMMON,
-    Parameter(name="low_medium_power_threshold", default=500, unit="W", low=0, high=100_000, part=1,
-              readers=_ALL, writers=_REMOTE | {Access.CONSUMER}, source="Pipit 500"),
-    Parameter(name="medium_high_power_threshold", default=2000, unit="W", low=0, high=100_000, part=1,
-              readers=_ALL, writers=_REMOTE | {Access.CONSUMER}, source="Pipit 500"),
-)  # fmt: skip
+DISPLAY_PARAMETERS: Final = _COMMON
+"""A display's traffic light follows the power thresholds of the electricity meter."""
 
 
 def parameters_of(core: MeterCore | None) -> tuple[Parameter, ...]:

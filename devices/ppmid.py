@@ -96,8 +96,8 @@ class Ppmid(DisplayDevice):
             return ["Not accepted", _REFUSED.get(answer.result, answer.result.name.capitalize())]
         return [
             "Accepted",
-            f"Added {format_money(answer.amount_mp)}",
-            f"Balance {format_money(answer.balance_mp)}",
+            f"Added {format_money(answer.amount_mp, self.model.symbol)}",
+            f"Balance {format_money(answer.balance_mp, self.model.symbol)}",
         ]
 
     async def _look_again(self, fuel: Fuel) -> None:

@@ -20,12 +20,17 @@ from smets1.devices.supply import OffReason, SupplyState
 __all__ = [
     "DISPLAY_WIDTH",
     "LCD_WIDTH",
+    "POWER_THRESHOLDS_W",
+    "STERLING",
+    "SYMBOLS",
     "FuelView",
     "HomeView",
     "MeterView",
     "TrafficLight",
     "display_pages",
     "format_money",
+    "hidden_lines",
+    "hidden_page",
     "meter_page",
     "traffic_light",
 ]
@@ -33,8 +38,9 @@ __all__ = [
 DISPLAY_WIDTH: Final = 32
 LCD_WIDTH: Final = 16
 _UNKNOWN: Final = "---"
-MEDIUM_W: Final = 500
-HIGH_W: Final = 2000
+STERLING: Final = "£"
+SYMBOLS: Final = {"GBP": STERLING, "EUR": "€"}
+POWER_THRESHOLDS_W: Final = (500, 2000)
 
 
 @unique
@@ -70,6 +76,7 @@ class FuelView:
     week_mp: int | None = None
     month_mp: int | None = None
     register: int | None = None  # Wh, or litres of gas
+    symbol: str = STERLING
     history: tuple[tuple[str, int | None], ...] = ()  # (day, as "Sun 2 Jun"; Wh or litres), latest first
 
 
@@ -83,6 +90,8 @@ class HomeView:
     electricity: FuelView = field(default_factory=FuelView)
     gas: FuelView | None = None
     messages: tuple[str, ...] = ()  # latest first
+    supplier: tuple[str, str] = ("", "")  # name, contact
+    thresholds_w: tuple[int, int] = POWER_THRESHOLDS_W  # of the traffic light
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,6 +118,8 @@ class MeterView:
     time_text: str  # as "14:05:00"
     firmware: str = ""
     mpxn: str = ""
+    supplier: tuple[str, str] = ("", "")  # name, contact
+    symbol: str = STERLING
     last_top_ups: tuple[tuple[int, str, str], ...] = ()  # (amount, time text, 20 digits), latest first
     accepted: int = 0
     rejected: int = 0
@@ -117,17 +128,22 @@ class MeterView:
 # --- text ---------------------------------------------------------------------------------------
 
 
-def format_money(mp: int | None) -> str:
+def format_money(mp: int | None, symbol: str = STERLING) -> str:
     """1/1000 pence -> pounds, rounded down to a penny towards minus infinity: 1_234_999 -> '£12.34'."""
     if mp is None:
-        return "£" + _UNKNOWN
+        return symbol + _UNKNOWN
     pence = mp // 1000
     sign = "-" if pence < 0 else ""
-    return f"{sign}£{abs(pence) // 100}.{abs(pence) % 100:02d}"
+    return f"{sign}{symbol}{abs(pence) // 100}.{abs(pence) % 100:02d}"
 
 
-def _price(mp: int | None) -> str:
-    return f"{_UNKNOWN}p" if mp is None else f"{mp // 1000}.{mp % 1000 // 10:02d}p"
+def _price(mp: int | None, symbol: str) -> str:
+    hundredth = "p" if symbol == STERLING else "c"
+    return f"{_UNKNOWN}{hundredth}" if mp is None else f"{mp // 1000}.{mp % 1000 // 10:02d}{hundredth}"
+
+
+def _money(view: FuelView | MeterView, mp: int | None) -> str:
+    return format_money(mp, view.symbol)
 
 
 def _kwh(wh: int | None) -> str:
@@ -142,13 +158,13 @@ def _row(label: str, value: str, width: int = DISPLAY_WIDTH) -> str:
     return label + value.rjust(width - len(label))
 
 
-def traffic_light(power_w: int | None) -> TrafficLight:
-    """Eco up to 500 W, medium up to 2 kW, high above (our thresholds; they are settings of the real one)."""
+def traffic_light(power_w: int | None, thresholds_w: tuple[int, int] = POWER_THRESHOLDS_W) -> TrafficLight:
+    """Eco up to the first threshold, medium up to the second, high above (SRV 6.12)."""
     if power_w is None:
         return TrafficLight.OFF
-    if power_w <= MEDIUM_W:
+    if power_w <= thresholds_w[0]:
         return TrafficLight.ECO
-    return TrafficLight.MEDIUM if power_w <= HIGH_W else TrafficLight.HIGH
+    return TrafficLight.MEDIUM if power_w <= thresholds_w[1] else TrafficLight.HIGH
 
 
 # --- IHD and PPMID --------------------------------------------------------------------------------
@@ -166,21 +182,29 @@ def display_pages(view: HomeView) -> dict[str, list[str]]:
         pages[f"{name} history"] = _history_page(name, fuel)
         pages[f"{name} meter"] = _meter_reading_page(name, fuel)
     pages["messages"] = _message_page(view)
+    if any(view.supplier):
+        pages["supplier"] = ["SUPPLIER", *(line for line in view.supplier if line)]
     return pages
 
 
+def hidden_page(view: HomeView, typed_count: int) -> list[str]:
+    """What stands in place of every page while the privacy PIN is asked for."""
+    time = _row(view.time_text or "--:--", "connected" if view.is_connected else "no signal")
+    return [time, "Enter PIN", "*" * typed_count]
+
+
 def _home_page(view: HomeView) -> list[str]:
-    light = traffic_light(view.electricity.power_w)
+    light = traffic_light(view.electricity.power_w, view.thresholds_w)
     lines = [
         _row(view.time_text or "--:--", "connected" if view.is_connected else "no signal"),
         _row("Now", f"{_kw(view.electricity.power_w)} [{light.value}]"),
-        _row("Electricity today", format_money(view.electricity.today_mp)),
+        _row("Electricity today", _money(view.electricity, view.electricity.today_mp)),
     ]
     if view.gas is not None:
-        lines.append(_row("Gas today", format_money(view.gas.today_mp)))
+        lines.append(_row("Gas today", _money(view.gas, view.gas.today_mp)))
     for name, fuel in (("Electricity", view.electricity), ("Gas", view.gas)):
         if fuel is not None and fuel.is_prepayment:
-            lines.append(_row(f"{name} credit", format_money(fuel.balance_mp)))
+            lines.append(_row(f"{name} credit", _money(fuel, fuel.balance_mp)))
             lines += _alarms(name, fuel)
     return lines
 
@@ -196,14 +220,14 @@ def _alarms(name: str, fuel: FuelView) -> list[str]:
 
 
 def _credit_page(view: HomeView, name: str, fuel: FuelView) -> list[str]:
-    lines = [name.upper(), _row("Balance", format_money(fuel.balance_mp))]
+    lines = [name.upper(), _row("Balance", _money(fuel, fuel.balance_mp))]
     if fuel.is_emergency_in_use:
-        lines.append(_row("Emergency credit left", format_money(fuel.emergency_mp)))
+        lines.append(_row("Emergency credit left", _money(fuel, fuel.emergency_mp)))
     elif fuel.is_emergency_offered:
-        lines.append(_row("Emergency credit", format_money(fuel.emergency_limit_mp)))
+        lines.append(_row("Emergency credit", _money(fuel, fuel.emergency_limit_mp)))
         lines.append("Press OK to use it" if view.is_ppmid else "Available at the meter")
     if fuel.debt_mp:
-        lines.append(_row("Debt", format_money(fuel.debt_mp)))
+        lines.append(_row("Debt", _money(fuel, fuel.debt_mp)))
     return lines + _alarms(name.capitalize(), fuel)
 
 
@@ -220,14 +244,14 @@ def _cost_page(name: str, fuel: FuelView) -> list[str]:
     if not fuel.is_gas:
         lines.append(_row("Now", f"{_cost_per_hour(fuel)}/h"))
     spans = (("Today", fuel.today_mp), ("This week", fuel.week_mp), ("This month", fuel.month_mp))
-    lines += [_row(label, format_money(mp)) for label, mp in spans]
-    return [*lines, _row("Price per kWh", _price(fuel.price_mp_per_kwh))]
+    lines += [_row(label, _money(fuel, mp)) for label, mp in spans]
+    return [*lines, _row("Price per kWh", _price(fuel.price_mp_per_kwh, fuel.symbol))]
 
 
 def _cost_per_hour(fuel: FuelView) -> str:
     if fuel.power_w is None or fuel.price_mp_per_kwh is None:
-        return format_money(None)
-    return format_money(fuel.power_w * fuel.price_mp_per_kwh // 1000)
+        return _money(fuel, None)
+    return _money(fuel, fuel.power_w * fuel.price_mp_per_kwh // 1000)
 
 
 def _history_page(name: str, fuel: FuelView) -> list[str]:
@@ -277,6 +301,14 @@ def meter_page(view: MeterView, key: int) -> list[str]:
     return [line[:LCD_WIDTH] for line in page(view)]
 
 
+def hidden_lines(view: MeterView, typed_count: int) -> list[str]:
+    """What stands in place of every page of the LCD while the privacy PIN is asked for."""
+    if typed_count:
+        return ["PRIVACY PIN", "*" * typed_count]
+    names = {SupplyState.ARMED: "READY", SupplyState.OFF: "SUPPLY OFF", SupplyState.ON: "SUPPLY ON"}
+    return ["STATUS", names[view.supply], "ENTER PIN"]
+
+
 def _status_lines(view: MeterView) -> list[str]:
     if not view.is_commissioned:
         return ["STATUS", "COMMISSION"]
@@ -287,8 +319,8 @@ def _status_lines(view: MeterView) -> list[str]:
     if not view.is_prepayment:
         return ["STATUS", "SUPPLY ON"]
     if view.is_emergency_in_use:
-        return ["STATUS", "EMERGENCY CREDIT", format_money(view.emergency_mp)]
-    return ["STATUS", "SUPPLY ON", format_money(view.balance_mp)]
+        return ["STATUS", "EMERGENCY CREDIT", _money(view, view.emergency_mp)]
+    return ["STATUS", "SUPPLY ON", _money(view, view.balance_mp)]
 
 
 def _off_text(reasons: OffReason) -> str:
@@ -304,16 +336,16 @@ def _off_text(reasons: OffReason) -> str:
 def _credit_lines(view: MeterView) -> list[str]:
     if not view.is_prepayment:
         return ["CREDIT", "CREDIT MODE"]
-    lines = ["CREDIT", format_money(view.balance_mp)]
+    lines = ["CREDIT", _money(view, view.balance_mp)]
     if view.is_emergency_in_use:
-        lines.append(_row("EC", format_money(view.emergency_mp), LCD_WIDTH))
+        lines.append(_row("EC", _money(view, view.emergency_mp), LCD_WIDTH))
     elif view.is_emergency_offered:
         lines.append("A FOR EMERGENCY")
     return lines
 
 
 def _debt_lines(view: MeterView) -> list[str]:
-    return ["DEBT", format_money(view.debt_mp)]
+    return ["DEBT", _money(view, view.debt_mp)]
 
 
 def _register_lines(view: MeterView) -> list[str]:
@@ -336,7 +368,11 @@ def _tou_lines(view: MeterView) -> list[str]:
 
 
 def _price_lines(view: MeterView) -> list[str]:
-    return ["PRICE", f"{_price(view.price_mp_per_kwh)}/kWh", f"{_price(view.standing_mp)}/DAY"]
+    return [
+        "PRICE",
+        f"{_price(view.price_mp_per_kwh, view.symbol)}/kWh",
+        f"{_price(view.standing_mp, view.symbol)}/DAY",
+    ]
 
 
 def _power_lines(view: MeterView) -> list[str]:
@@ -348,14 +384,20 @@ def _clock_lines(view: MeterView) -> list[str]:
 
 
 def _identity_lines(view: MeterView) -> list[str]:
-    return ["IDENTITY", view.mpxn or "NO MPRN" if view.is_gas else view.mpxn or "NO MPAN", view.firmware]
+    number = view.mpxn or ("NO MPRN" if view.is_gas else "NO MPAN")
+    name, contact = view.supplier
+    return ["IDENTITY", number, view.firmware, *(part for part in (name, *_split(contact)) if part)]
+
+
+def _split(text: str) -> list[str]:
+    return [text[start : start + LCD_WIDTH] for start in range(0, len(text), LCD_WIDTH)]
 
 
 def _diagnostic_lines(view: MeterView) -> list[str]:
     lines = ["CODES", f"ACCEPTED {view.accepted}", f"REJECTED {view.rejected}"]
     for amount, when, digits in view.last_top_ups:
         lines += [
-            format_money(amount),
+            _money(view, amount),
             when,
             f"{digits[:5]}-{digits[5:10]}",
             f"{digits[10:15]}-{digits[15:]}",

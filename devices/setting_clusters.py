@@ -106,6 +106,11 @@ class SettingClusters:
         """The core has lived on: what has changed by itself may have to be reported."""
         self.management.touch("change_of_tenancy_update_date_time")
 
+    def on_parameters(self) -> None:
+        """Parameters have been written: who follows the meter hears of what it shows of them."""
+        if isinstance(self._meter, ElectricityMeterCore):
+            self.management.touch("low_medium_threshold", "medium_high_threshold")
+
     # --- both fuels -------------------------------------------------------------------------------
 
     def _bind_common(self, core: ZclCore) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from random import Random
 from typing import Final
 
@@ -75,6 +76,8 @@ class Upkeep:
         self._trial_began = asyncio.Event()
         self._is_sleepy = is_sleepy
         self._time_due_us = scheduler.now_us() + _SETTLE_S * 1_000_000
+        self._time_every_s = _DAY_S
+        self._time_changed = asyncio.Event()
         self.keep_alive = KeepAlive(rng, now_us=scheduler.now_us())
         self.clock = TimeKeeper(civil)
         rules = _SLEEPY_RULES if is_sleepy else OtaRules()
@@ -114,7 +117,7 @@ class Upkeep:
         self.ota.stir()
         now_us = self._scheduler.now_us()
         if now_us >= self._time_due_us and await self.synchronise():
-            self._time_due_us = now_us + _DAY_S * 1_000_000
+            self._time_due_us = now_us + self._time_every_s * 1_000_000
         await self._take_step(self.keep_alive.next_step(now_us=now_us))
 
     # --- keep-alive -------------------------------------------------------------------------------------
@@ -151,12 +154,22 @@ class Upkeep:
     # --- time -------------------------------------------------------------------------------------------
 
     async def _keep_time(self) -> None:
-        """After joining, then once a day; sooner where the hub did not answer or has no time itself."""
+        """After joining, then once a day (or as configured); sooner where the hub has not told it."""
         await asyncio.sleep(_SETTLE_S * (1 + self._rng.random()))
         while True:
             is_told = await self.synchronise()
-            pause_s = _DAY_S if is_told else _TIME_RETRY_S
-            await asyncio.sleep(pause_s * (0.75 + 0.25 * self._rng.random()))
+            pause_s = self._time_every_s if is_told else _TIME_RETRY_S
+            self._time_changed.clear()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(pause_s * (0.75 + 0.25 * self._rng.random())):
+                    await self._time_changed.wait()
+
+    def set_time_interval(self, interval_s: int) -> None:
+        """Compare the clock with the hub's at least so often, from now on."""
+        if interval_s != self._time_every_s:
+            self._time_every_s = interval_s
+            self._time_due_us = min(self._time_due_us, self._scheduler.now_us() + interval_s * 1_000_000)
+            self._time_changed.set()
 
     async def synchronise(self) -> bool:
         """Compare the clock with the hub's now. False: no answer, or none that counts."""

@@ -407,6 +407,7 @@ class Home:
             sua_key=sua_key(self.config.seed, config.eui64),
             ribbon=self.wire.meter,
             engineering_pin=self.engineering_pin(config),
+            mpxn=config.mpxn,
         )
 
     def _make_gsme(self, config: DeviceConfig) -> Gsme:
@@ -418,6 +419,7 @@ class Home:
             sua_key=sua_key(self.config.seed, config.eui64),
             wake_us=self.config.han.gas_wake_us,
             engineering_pin=self.engineering_pin(config),
+            mpxn=config.mpxn,
         )
 
     def engineering_pin(self, config: DeviceConfig) -> str:

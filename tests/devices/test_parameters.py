@@ -23,6 +23,8 @@ from smets1.firmware.zcl.status import Status
 START = 19_733 * DAY_US
 FLAT = Tariff.flat(price_mp_per_kwh=30_000)
 
+TEXTS = {"privacy_pin": "4711", "currency": "EUR", "mpan": "1200023305967", "mprn": "3005231"}
+
 
 def esme():
     return ElectricityMeterCore(load=ConstantLoad(watts=1), now_us=START, tariff=FLAT)
@@ -64,7 +66,7 @@ def test_what_is_written_is_read_and_what_does_not_fit_is_refused(make, paramete
     writer = next(access for access in Access if access in parameter.writers)
     good = {
         "bool": not parameter.default,
-        "text": "XY",
+        "text": TEXTS.get(parameter.name, "XY"),
         "choice": next((c.value for c in parameter.choices if c != parameter.default), 0)
         if parameter.choices
         else 0,
