@@ -45,6 +45,7 @@ from smets1.hub.firmware_relay import FirmwareRelay
 from smets1.hub.gas_copies import GasCopies
 from smets1.hub.gas_copy_clusters import CopyClusters
 from smets1.hub.gpf import LONGEST_WAIT_US, GasProxy, WaitingInstruction
+from smets1.hub.mirror_lag import MirrorLag
 from smets1.hub.own_firmware import HubFirmware
 
 __all__ = ["MIRROR_ENDPOINT", "AdmittedDevice", "Chf"]
@@ -57,6 +58,7 @@ _GAS_ANSWER_US: Final = 10_000_000
 _GAS_STAYS_US: Final = 2_000_000
 """Having answered, the gas meter listens at least this long (`devices/gsme.py` has 4 s)."""
 _EXPIRY_EVERY_S: Final = 60
+_MIRROR_LAG_S: Final = 15
 _NEVER: Final = 0xFFFFFFFF
 _LOG_PAGE: Final = 5  # entries that fit an APS frame
 
@@ -117,6 +119,8 @@ class Chf(Device):
         ribbon.handler = self._on_ribbon
         self._gas_price_listeners = PriceListeners(self.app, MIRROR_ENDPOINT)
         self._gas_awake = asyncio.Event()
+        self._mirror_lag = MirrorLag()
+        self._mirror_moved = asyncio.Event()
         self._gas_answered_us = -_GAS_STAYS_US
         self._has_network = False
         self._unkeyed: dict[Eui64, asyncio.Task[Any]] = {}  # watched since they joined
@@ -444,6 +448,8 @@ class Chf(Device):
         meter_utc_us = None if snapshot_s is None else from_zigbee_s(snapshot_s)
         self.gas.report(cluster, values, meter_utc_us=meter_utc_us)
         self.app.core.server(MIRROR_ENDPOINT, cluster).update(**self.gas.values[cluster])
+        self._mirror_lag.on_report(cluster)
+        self._mirror_moved.set()
         if cluster == "metering" and context.source is not None:  # the last of a waking's reports
             self._settle_expired()
             self.app.command(
@@ -528,6 +534,7 @@ class Chf(Device):
             item.settle(None)
             return True
         self._gas_answered_us = self.scheduler.now_us()
+        self._mirror_lag.on_answered(item.cluster_id, item.frame)
         item.settle(answer)
         return True
 
@@ -546,6 +553,7 @@ class Chf(Device):
         if target == self.eui64:
             return self._execute_here(request, ENDPOINT)
         if self.gpf_factory is not None and target == self.gpf_factory.eui64:
+            await self._wait_for_mirror()
             return self._execute_here(request, request.endpoint)
         if target == self.esme:
             answer = await self._ribbon.exchange(request.endpoint, request.cluster_id, request.frame)
@@ -573,6 +581,17 @@ class Chf(Device):
         answer = self.app.execute(endpoint, request.cluster_id, request.frame, context)
         time_us = self.gas.reported_utc_us if endpoint == MIRROR_ENDPOINT else None
         return self._response(request, answer, utc_us=time_us)
+
+    async def _wait_for_mirror(self) -> None:
+        """What the gas meter has just done is in its mirror, where it tells of it in time."""
+        try:
+            async with asyncio.timeout(_MIRROR_LAG_S):
+                while self._mirror_lag.is_behind:
+                    self._mirror_moved.clear()
+                    await self._mirror_moved.wait()
+        except TimeoutError:
+            self.log.info("gas meter: no report since its last command")
+            self._mirror_lag = MirrorLag()  # the next read does not wait again
 
     async def _execute_at_gas_meter(self, request: WanRequest) -> WanResponse:
         answer: asyncio.Future[bytes | None] = asyncio.get_running_loop().create_future()
