@@ -29,6 +29,7 @@ _COMMANDS: Final = {
     "demo": "the main job: a six-device home for one day",
     "doctor": "examine this machine's rig: sticks, firmware, clock, broker, keys",
     "dongle": "simulated radio sticks, for any program to open",
+    "parameters": "what the devices of a running home are configured to, and must be",
     "request": "send one DUIS request, print the DUIS response",
     "srv": "list the service reference variants, or print one as a ready request",
     "utrn": "make a top-up token, or explain one",

@@ -16,7 +16,7 @@ from smets1.devices.enrolment import PRE_ENROLMENT, DeviceKind, required_of
 from smets1.devices.esme import Esme
 from smets1.devices.gsme import Gsme
 from smets1.devices.meter_device import MeterDevice
-from smets1.devices.parameters import ParameterBook
+from smets1.devices.parameters import Access, ParameterBook
 from smets1.devices.tamper import Sensor
 from smets1.errors import InputError, RefusedError
 from smets1.eui64 import Eui64, format_eui64
@@ -278,7 +278,13 @@ def parameters(device: Device) -> list[dict[str, Any]]:
                 "default": row.default,
                 "kind": row.kind,
                 "unit": row.unit,
+                "low": row.low,
+                "high": row.high,
+                "choices": {} if row.choices is None else {each.name: int(each) for each in row.choices},
                 "part": row.part,
+                "readers": [each.value for each in Access if each in row.readers],
+                "writers": [each.value for each in Access if each in row.writers],
+                "is_critical": row.is_critical,
                 "is_secret": row.is_secret,
                 "source": row.source,
             }

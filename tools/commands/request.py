@@ -8,40 +8,30 @@ refusal: an E code, a DCC alert, or a device that says no. Standard library only
 from __future__ import annotations
 
 import argparse
-import http.client
 import json
-import os
 import re
 import sys
-import urllib.error
 import urllib.parse
-import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from smets1.errors import InputError, LostError
+from smets1.errors import InputError
+from smets1.tools.http_client import add_address_arguments, exchange, split_address
 
 __all__ = ["Answer", "add_arguments", "post", "run", "service_path"]
 
-DEFAULT_URL: Final = "http://127.0.0.1:8079"
 _SLACK_S: Final = 10  # beyond --wait: the head end answers at its end
-_MAX_ANSWER_OCTETS: Final = 64 * 2**20
 _PATHS: Final = {"4": "/api/v1/serviceT", "8": "/api/v1/serviceD"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("file", metavar="FILE", help="the request; - reads standard input")
-    parser.add_argument("--url", default=DEFAULT_URL, help=f"the head end (default {DEFAULT_URL})")
+    add_address_arguments(parser)
     parser.add_argument(
         "--wait", metavar="SECONDS", type=_seconds, default=30.0,
         help="wait so long for the final answer; 0 takes the acknowledgement I99 (default 30)",
     )  # fmt: skip
-    parser.add_argument(
-        "--token",
-        default=os.environ.get("SMETS1_TOKEN", ""),
-        help="for a head end that is not on loopback (default: $SMETS1_TOKEN)",
-    )
     parser.add_argument("--json", action="store_true", help="print codes and response as JSON")
 
 
@@ -112,36 +102,14 @@ def service_path(octets: bytes) -> str:
 def post(octets: bytes, *, url: str, wait_s: float, token: str = "") -> Answer:
     """Send and wait. Raises InputError (unusable URL), LostError (nobody there, or gone silent)."""
     target = _target(url, octets, wait_s)
-    headers = {"Content-Type": "application/xml", "Accept": "application/xml"}
-    if token:
-        headers["Authorization"] = f"Bearer {token}"
-    request = urllib.request.Request(target, data=octets, headers=headers, method="POST")  # noqa: S310 # judged in _target
-    # No proxy of the environment: a head end on loopback or in the laboratory is spoken to directly.
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    try:
-        with opener.open(request, timeout=wait_s + _SLACK_S) as reply:
-            return Answer.of(reply.status, _text(reply.read(_MAX_ANSWER_OCTETS)))
-    except urllib.error.HTTPError as error:
-        with error:
-            return Answer.of(error.code, _text(error.read(_MAX_ANSWER_OCTETS)))
-    except urllib.error.URLError as error:
-        raise LostError(
-            f"no head end at {url} ({_reason(error.reason)}): start one with `smets1 run`"
-        ) from None
-    except TimeoutError:
-        raise LostError(f"{url} took the request and has not answered in {wait_s + _SLACK_S:g} s") from None
-    except (http.client.HTTPException, ConnectionError) as error:
-        raise LostError(f"{url} broke off ({_reason(error)}): is it a head end?") from None
+    status, body = exchange(
+        target, data=octets, media_type="application/xml", token=token, timeout_s=wait_s + _SLACK_S
+    )
+    return Answer.of(status, _text(body))
 
 
 def _target(url: str, octets: bytes, wait_s: float) -> str:
-    try:
-        parts = urllib.parse.urlsplit(url)
-        is_usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:  # a port that is no number
-        parts, is_usable = urllib.parse.SplitResult("", "", "", "", ""), False
-    if not is_usable:
-        raise InputError(f"--url {url!r} is no address: write it as {DEFAULT_URL}")
+    parts = split_address(url)
     path = parts.path if parts.path not in ("", "/") else service_path(octets)
     query = "&".join(part for part in (parts.query, f"wait={wait_s:g}" if wait_s else "") if part)
     return urllib.parse.urlunsplit((parts.scheme, parts.netloc, path, query, ""))
@@ -168,9 +136,3 @@ def _first(xml: str, element: str) -> str | None:
 
 def _text(octets: bytes) -> str:
     return octets.decode("utf-8", "replace")
-
-
-def _reason(error: object) -> str:
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror.lower()
-    return str(error) or type(error).__name__
