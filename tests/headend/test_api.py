@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+from collections import Counter
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Any
@@ -14,9 +15,11 @@ from aiohttp.test_utils import TestClient, TestServer
 from lxml import etree
 from tests.headend.conftest import ESME, SUPPLIER, Rig, code_of, request_xml
 
+from smets1.errors import LostError
 from smets1.headend.api import make_app
 from smets1.headend.callbacks import CallbackPoster
 from smets1.headend.duis.request import MAX_REQUEST_OCTETS
+from smets1.headend.store import Store
 from smets1.headend.users import DEFAULT_USERS
 
 Client = TestClient[web.Request, web.Application]
@@ -131,3 +134,79 @@ async def test_a_user_who_comes_back_is_not_flooded(make_rig: Any) -> None:
         poster.cancel()
         await asyncio.gather(poster, return_exceptions=True)
     assert at_s[-1] - at_s[0] >= 3 / 20 - 0.01
+
+
+async def take_with(
+    make_rig: Any, handler: Any, count: int, counters: range, **settings: Any
+) -> tuple[list[int], Rig]:
+    """Counters of the responses that `handler(counter, attempt)` -> HTTP status has taken, until `count`."""
+    taken: list[int] = []
+    attempts: Counter[int] = Counter()
+    enough = asyncio.Event()
+
+    async def take(request: web.Request) -> web.Response:
+        number = int(
+            (etree.fromstring(await request.read()).findtext(".//{*}ResponseID") or "").split(":")[2]
+        )
+        attempts[number] += 1
+        status = handler(number, attempts[number])
+        if status is None:
+            assert request.transport is not None
+            request.transport.abort()
+            return web.Response()
+        if status // 100 == 2:
+            taken.append(number)
+            if len(taken) >= count:
+                enough.set()
+        return web.Response(status=status)
+
+    app = web.Application()
+    app.router.add_post("/here", take)
+    async with TestServer(app) as server:
+        users = tuple(replace(user, callback_url=str(server.make_url("/here"))) for user in DEFAULT_USERS)
+        rig: Rig = await make_rig(users=users)
+        poster = asyncio.create_task(CallbackPoster(rig.head_end, first_pause_s=0.01, **settings).run())
+        for counter in counters:
+            await rig.ask(request_xml("4.18", "<sr:ReadMeterBalance/>", counter=counter), wait_s=None)
+        await asyncio.wait_for(enough.wait(), 10)
+        await asyncio.sleep(0.1)
+        poster.cancel()
+        await asyncio.gather(poster, return_exceptions=True)
+    return taken, rig
+
+
+async def test_what_is_refused_for_good_holds_up_nothing(make_rig: Any) -> None:
+    """As a client does whose parser stops at 100 kB: 413, however often it is told."""
+    taken, rig = await take_with(make_rig, lambda number, _: 413 if number < 8 else 204, 12, range(20))
+    assert taken == list(range(8, 20))
+    waiting = [int((r.key or "").split(":")[2]) for r in rig.head_end.responses() if not r.is_delivered]
+    assert waiting == list(range(8))
+
+
+async def test_each_is_taken_once_however_they_fail(make_rig: Any) -> None:
+    """500, 400, a connection that breaks before the answer and one that is refused at first."""
+    failures: list[list[int | None]] = [[], [500], [None], [400, None, 503], [None, None]]
+
+    def handler(number: int, attempt: int) -> int | None:
+        plan = failures[number % len(failures)]
+        return plan[attempt - 1] if attempt <= len(plan) else 200
+
+    taken, rig = await take_with(make_rig, handler, 30, range(30))
+    assert sorted(taken) == list(range(30))
+    assert all(response.is_delivered for response in rig.head_end.responses())
+
+
+async def test_a_store_that_fails_for_a_moment_loses_no_response(
+    make_rig: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("smets1.headend.callbacks._LOOK_EVERY_S", 0.01)
+    genuine, failures = Store.undelivered, iter((True, True))
+
+    def undelivered(store: Store, **which: Any) -> Any:
+        if next(failures, False):
+            raise LostError("the disk is full")
+        return genuine(store, **which)
+
+    monkeypatch.setattr(Store, "undelivered", undelivered)
+    taken, _ = await take_with(make_rig, lambda *_: 200, 3, range(3))
+    assert taken == [0, 1, 2]
