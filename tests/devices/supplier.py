@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from smets1.devices.keypad import KeypadEntry
 from smets1.devices.load import ConstantLoad, GasFlow
 from smets1.devices.meter import ElectricityMeterCore, GasMeterCore
 from smets1.devices.meter_clusters import MeterClusters
+from smets1.devices.panel import Identity, Panel
 from smets1.devices.prepayment_clusters import PrepaymentClusters
 from smets1.devices.price_clusters import PriceClusters
 from smets1.devices.tariff import Tariff
@@ -24,7 +26,9 @@ from smets1.headend.srv import PLANS
 from smets1.headend.srv.steps import Answer, Outcome, RefusedByDeviceError, Task
 
 START_US = parse_utc("2024-03-01T00:00:00Z")
-ESME = 0x00DB1234567890A0
+ESME, SUPPLIER = 0x00DB1234567890A0, 1
+KEY = bytes(16)
+TARIFF = Tariff.flat(price_mp_per_kwh=30_000, standing_charge_mp=40_000)
 
 
 class Time:
@@ -38,35 +42,66 @@ class Time:
 
 
 class Bench:
-    """One meter with its clusters. `cut` is a power cut: what was not committed is gone."""
+    """One meter with its clusters, keys and glass. `cut` is a power cut: what was not committed is gone.
 
-    def __init__(self, *, is_gas: bool = False, nvm: MemoryNvm | None = None, now_us: int = START_US) -> None:
+    `account`: how the meter's account begins (prepayment, mode, balance_mp).
+    """
+
+    def __init__(
+        self,
+        *,
+        is_gas: bool = False,
+        nvm: MemoryNvm | None = None,
+        now_us: int = START_US,
+        watts: int = 1000,
+        **account: Any,
+    ) -> None:
         self.is_gas = is_gas
+        self.watts = watts
         self.nvm = nvm or MemoryNvm()
         self.time = Time(now_us)
-        tariff = Tariff.flat(price_mp_per_kwh=30_000, standing_charge_mp=40_000)
-        load = ConstantLoad(watts=1000, start_utc_us=START_US)
+        load = ConstantLoad(watts=watts, start_utc_us=START_US)
         if is_gas:
-            self.meter: Any = GasMeterCore(flow=GasFlow(load), now_us=START_US, tariff=tariff)
+            self.meter: Any = GasMeterCore(flow=GasFlow(load=load), now_us=START_US, tariff=TARIFF, **account)
         else:
-            self.meter = ElectricityMeterCore(load=load, now_us=START_US, tariff=tariff)
+            self.meter = ElectricityMeterCore(load=load, now_us=START_US, tariff=TARIFF, **account)
         self.core = ZclCore()
-        desk = TopUpDesk(key=bytes(16), originator=1, target=ESME)
-        self.meter.restore(self.nvm)
-        clusters = MeterClusters(self.core, self.meter, desk, self.time)  # type: ignore[arg-type]
+        self.desk = TopUpDesk(key=KEY, originator=SUPPLIER, target=ESME)
+        if self.meter.restore(self.nvm):
+            self.desk.restore(self.nvm)
+        keypad = self.nvm.get("meter/keypad")
+        self.panel = Panel(
+            self.meter,
+            self.desk,
+            identity=Identity(),
+            keypad=None if keypad is None else KeypadEntry.decode(keypad),
+        )
+        clusters = MeterClusters(self.core, self.meter, self.desk, self.time)  # type: ignore[arg-type]
         self.core.add_server(1, "device_information")
         PriceClusters(self.core, clusters, self.time)  # type: ignore[arg-type]
         PrepaymentClusters(self.core, clusters, self.time)  # type: ignore[arg-type]
 
     def cut(self) -> Bench:
-        return Bench(is_gas=self.is_gas, nvm=self.nvm.after_power_cut(), now_us=self.time.now_us)
+        nvm = self.nvm.after_power_cut()
+        return Bench(is_gas=self.is_gas, nvm=nvm, now_us=self.time.now_us, watts=self.watts)
+
+    def save(self) -> None:
+        """Put all of it; not yet committed."""
+        self.meter.save(self.nvm)
+        self.desk.save(self.nvm)
+        self.nvm.put("meter/keypad", self.panel.encode())
 
     def execute(self, cluster_id: int, frame: bytes, *, via: Via = Via.SUA) -> bytes:
         """As a shell does: saved and committed before it is answered."""
+        answer = self.carry_out(cluster_id, frame, via=via)
+        self.save()
+        self.nvm.commit()
+        return answer
+
+    def carry_out(self, cluster_id: int, frame: bytes, *, via: Via = Via.SUA) -> bytes:
+        """The act alone, before anything of it is saved."""
         context = CommandContext(now_us=0, via=via, security=ApsSecurity.LINK_KEY)
         answer = self.core.execute(1, cluster_id, frame, context)
-        self.meter.save(self.nvm)
-        self.nvm.commit()
         assert answer is not None
         return answer
 
