@@ -43,6 +43,7 @@ __all__ = ["FIRST_BROADCAST", "MAX_RADIUS", "NOBODY", "STALE_AFTER_FAILURES", "H
 FIRST_BROADCAST: Final = 0xFFF8
 _TO_ROUTERS: Final = b"\xfc\xff"  # a destination of 0xFFFC
 MAX_RADIUS: Final = 30  # twice nwkMaxDepth
+_LATE_US: Final = 9_000_000  # about nwkBroadcastDeliveryTime: nothing is longer on its way
 SIBLING_LIMIT: Final = 32
 FLOODED: Final = (bytes((NwkCommandId.NETWORK_STATUS,)), bytes((NwkCommandId.NETWORK_UPDATE,)))
 NOBODY: Final = -1  # no short address
@@ -377,7 +378,7 @@ class NwkCore:
                 if is_relayed and self.is_router:  # an end device needs to know its parent only
                     self._note_router(data.source, eui64, data.lqi)
             else:
-                self._heard_neighbour(neighbour, eui64, header.source, data, now_us)
+                self._heard_neighbour(neighbour, eui64, header, data, now_us)
         self._dispatch(header, eui64, payload, data, now_us)
 
     def _unprotect(self, data: MacData, originator: int, offset: int) -> tuple[Eui64, bytes]:
@@ -418,10 +419,13 @@ class NwkCore:
             self.keys.switch_network_key(sequence)
 
     def _heard_neighbour(
-        self, neighbour: Neighbour, eui64: Eui64, originator: int, data: MacData, now_us: int
+        self, neighbour: Neighbour, eui64: Eui64, header: NwkHeader, data: MacData, now_us: int
     ) -> None:
         neighbour.lqi = data.lqi
         neighbour.heard_us = now_us
+        is_its_own = header.source == data.source
+        if is_its_own:
+            neighbour.sequence = header.sequence
         if neighbour.eui64 != eui64:
             is_family = neighbour.is_child or neighbour.relationship is Relationship.PARENT
             if is_family and neighbour.eui64 is not None:
@@ -429,7 +433,7 @@ class NwkCore:
             neighbour.eui64 = eui64
             self.learn_address(data.source, eui64)
         neighbour.is_heard = True
-        if neighbour.relationship is Relationship.UNAUTHENTICATED_CHILD and originator == data.source:
+        if neighbour.relationship is Relationship.UNAUTHENTICATED_CHILD and is_its_own:
             self._accept_guest(neighbour, eui64, now_us)
 
     def _accept_guest(self, guest: Neighbour, eui64: Eui64, now_us: int) -> None:
@@ -475,19 +479,26 @@ class NwkCore:
             self._forward(header, payload, data, now_us)
             return
         if header.source != data.source:
-            self._note_far(header.source)
+            self._note_far(header, now_us)
         self.events.append(
             NwkData(header.source, is_broadcast, payload, header.is_secured, data.lqi, data.source, eui64)
         )
 
-    def _note_far(self, source: int) -> None:
-        """A frame came by way of somebody else: an end device of ours has found another parent."""
-        neighbour = self.neighbours.get(source)
-        if neighbour is not None and neighbour.is_child and not neighbour.is_router:
-            self._remove_neighbour(source)
-            self.mac.cancel_indirect(source)
-            if neighbour.eui64 is not None:
-                self.dirty_devices[neighbour.eui64] = None
+    def _note_far(self, header: NwkHeader, now_us: int) -> None:
+        """A frame came by way of somebody else: an end device of ours has found another parent.
+
+        Unless the frame is older than what we have just heard from itself: a former parent passes it on late.
+        """
+        neighbour = self.neighbours.get(header.source)
+        if neighbour is None or not neighbour.is_child or neighbour.is_router:
+            return
+        is_fresh = neighbour.sequence is not None and now_us - neighbour.heard_us < _LATE_US
+        if is_fresh and (header.sequence - (neighbour.sequence or 0)) & 0xFF >= 0x80:
+            return
+        self._remove_neighbour(header.source)
+        self.mac.cancel_indirect(header.source)
+        if neighbour.eui64 is not None:
+            self.dirty_devices[neighbour.eui64] = None
 
     def _forward(self, header: NwkHeader, payload: bytes, data: MacData, now_us: int) -> None:
         if not self.is_router or not header.is_secured or data.is_broadcast:

@@ -62,6 +62,7 @@ class Neighbour:
         "lqi",
         "outgoing_cost",
         "relationship",
+        "sequence",
         "short_address",
         "timeout",
     )
@@ -81,6 +82,7 @@ class Neighbour:
         self.deadline: Deadline | None = None  # when an unproven or silent child is given up
         self.timeout = DEFAULT_TIMEOUT  # end device: how long it may be silent, as `timeout_us` reads it
         self.heard_us = 0  # end device: its last frame or poll
+        self.sequence: int | None = None  # of the last frame of its own that we heard from itself
         self.is_heard = False  # under the network key, since we were switched on
 
     @property

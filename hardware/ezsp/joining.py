@@ -172,8 +172,8 @@ class EzspJoining(EzspModem):
             ended.set_result(status)
 
     def _on_stick_lost(self) -> None:
-        if self._ended is not None and not self._ended.done():
-            self._ended.set_exception(NoAnswerError("the stick is gone"))
+        if self._ended is not None:
+            self._fail(self._ended)
 
     # --- another's ------------------------------------------------------------------------------------
 

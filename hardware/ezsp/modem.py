@@ -341,6 +341,13 @@ class EzspModem:
     def _on_stick_lost(self) -> None:
         """Whoever waits for the stick waits in vain."""
 
+    @staticmethod
+    def _fail(future: asyncio.Future[Any]) -> None:
+        """Its owner may be waiting for the stick's answer to a command still, and never come to this."""
+        if not future.done():
+            future.set_exception(NoAnswerError("the stick is gone"))
+            future.exception()  # seen: asyncio has nothing to complain of
+
     def _tell_network(self) -> None:
         if self._info is not None and not self._is_down and not self._told_up:
             self._told_up = True

@@ -147,8 +147,7 @@ class EzspRadio(EzspJoining):
         waiting += [future for waits in self._key_waits.values() for future in waits]
         self._told_addresses.clear()
         for future in waiting:
-            if not future.done():
-                future.set_exception(NoAnswerError("the stick is gone"))
+            self._fail(future)
         super()._on_stick_lost()
 
     # --- HanPort: data --------------------------------------------------------------------------------
