@@ -31,9 +31,13 @@ LOG_ONLY: Final = frozenset(
         AlertCode.DEBT_COLLECTED_TIME_1,
         AlertCode.DEBT_COLLECTED_TIME_2,
         AlertCode.DEBT_COLLECTED_PAYMENT,
+        AlertCode.JOINED_HAN,
+        AlertCode.COMMISSIONED,
+        AlertCode.CREDENTIALS_UPDATED,
     }
 )
-"""What happens by itself every hour or day is not worth an alert."""
+"""What happens by itself every hour or day is not worth an alert; of a joining the hub tells, and of a new
+key the status push."""
 
 _KEY: Final = "alerts"
 _TO_WAN: Final = 0x02  # EventControl: report to the WAN

@@ -18,8 +18,10 @@ from smets1.devices.account import Account
 from smets1.devices.alert_queue import AlertQueue
 from smets1.devices.answer_store import AnswerStore
 from smets1.devices.authorisation import CRITICAL, AuthorisationCore, KeyConfirmation
+from smets1.devices.days import MINUTE_US
 from smets1.devices.event_log import AlertCode
 from smets1.devices.log_clusters import LogClusters
+from smets1.devices.malformed import UNUSUAL, WINDOW_US, MalformedWatch
 from smets1.devices.meter import GasMeterCore, MeterCore
 from smets1.devices.meter_clusters import MeterClusters
 from smets1.devices.meter_face import MeterFace
@@ -42,7 +44,7 @@ from smets1.firmware.zcl.fields import Values
 from smets1.firmware.zcl.server import Answer, ClusterInstance, CommandContext, Via, reply
 from smets1.firmware.zcl.status import FrameType, Side, Status
 from smets1.hardware.clock import Timer
-from smets1.hardware.radio import COORDINATOR
+from smets1.hardware.radio import COORDINATOR, KeyOrigin, LinkKey
 
 __all__ = ["PUSH_PAUSE_S", "MeterDevice"]
 
@@ -56,6 +58,7 @@ _CRITICAL_COMMANDS: Final = frozenset(
 _CRITICAL_WRITES: Final = frozenset(
     row.cluster_id for row in CRITICAL if row.frame_type is FrameType.GLOBAL
 )  # fmt: skip
+_COMMISSIONED_KEY: Final = "commissioned"
 _LOCAL_COMMANDS: Final = frozenset({"local_change_supply"})
 """What only a person in the home may ask for; from the head end it would enable supply without a SUA."""
 
@@ -87,6 +90,7 @@ class MeterDevice(Device):
         self.answers = AnswerStore(self.nvm)
         if not self.authorisation.has_key:
             self.authorisation.provision(sua_key)
+        self._noted_generation = self.authorisation.generation
         if meter.restore(self.nvm):
             desk.restore(self.nvm)
         self.clusters = MeterClusters(self.app.core, meter, desk, self.civil)
@@ -104,6 +108,8 @@ class MeterDevice(Device):
             on_change=self._on_change,
         )
         self.app.core.guard = self._guard
+        self._malformed = MalformedWatch()
+        self.app.core.on_malformed = self._on_malformed
         self._engineering_pin = engineering_pin
         self._number = "mprn" if isinstance(meter, GasMeterCore) else "mpan"
         self.parameters = ParameterService(
@@ -372,8 +378,11 @@ class MeterDevice(Device):
             counter=counter, sua=bytes(fields["sua"]), cluster_id=cluster_id, frame=frame
         )
         if not verdict.is_granted:
+            is_forged = verdict.status is CriticalStatus.WRONG_CODE
             self.meter.note(
-                AlertCode.UNAUTHORISED_ACCESS,
+                AlertCode.TRUSTED_SOURCE_AUTHENTICATION_FAILURE
+                if is_forged
+                else AlertCode.UNAUTHORISED_ACCESS,
                 utc_us=self.civil.utc_us(),
                 detail=f"critical instruction: {verdict.reason}",
             )
@@ -411,6 +420,10 @@ class MeterDevice(Device):
 
     def _drop_old_key(self) -> None:
         self.authorisation.drop_old_key()
+        generation = self.authorisation.generation
+        if generation != self._noted_generation:
+            self._noted_generation = generation
+            self._log_own(AlertCode.CREDENTIALS_UPDATED, f"SUA key of generation {generation}")
         self.log.info("SUA key of generation %d in force", self.authorisation.generation)
         self._push_wanted.set()
 
@@ -419,6 +432,31 @@ class MeterDevice(Device):
         if not self.is_from_head_end(context) or len(nonce) != NONCE_OCTETS:
             raise RefusedError(Status.NOT_AUTHORIZED, "who does not operate the meter asks no proof")
         return reply("prepayment_key_proof", proof=self.desk.prove_key(nonce))
+
+    # --- what else goes to the logs -----------------------------------------------------------------
+
+    def _log_own(self, code: AlertCode, detail: str = "") -> None:
+        self.meter.note(code, utc_us=self.civil.utc_us(), detail=detail)
+        self._on_change()
+        self.nvm.commit()
+
+    def _on_malformed(self) -> None:
+        if self._malformed.note(self.civil.utc_us()):
+            self._log_own(AlertCode.MALFORMED_COMMANDS, f"{UNUSUAL} within {WINDOW_US // MINUTE_US} minutes")
+
+    def on_link_key(self, key: LinkKey) -> None:
+        """A key established with the trust centre: the meter has joined; the first one commissions it."""
+        super().on_link_key(key)
+        network = self.port.network
+        is_own = network is not None and key.partner == network.trust_centre
+        if not is_own or key.origin is not KeyOrigin.ESTABLISHED:
+            return
+        self.meter.note(AlertCode.JOINED_HAN, utc_us=self.civil.utc_us())
+        if self.nvm.get(_COMMISSIONED_KEY) is None:
+            self.nvm.put(_COMMISSIONED_KEY, b"\x01")
+            self.meter.note(AlertCode.COMMISSIONED, utc_us=self.civil.utc_us())
+        self._on_change()
+        self.nvm.commit()
 
     # --- status push --------------------------------------------------------------------------------
 

@@ -299,7 +299,7 @@ class MeterLife:
             self._settled_us = to_us
         if self.supply.on_timer(utc_us=to_us):
             self._note(AlertCode.LOAD_LIMIT_RESTORED)
-            self._note(AlertCode.SUPPLY_ARMED, "overload over")
+            self._note(AlertCode.SUPPLY_DISABLED_THEN_ARMED, "overload over")
         self._on_edge()
         if is_half_hour:
             self._on_half_hour(is_charged=to_us > charged_us)

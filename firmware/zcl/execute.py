@@ -63,6 +63,7 @@ class ZclCore:
         self.reporting = ReportingEngine()
         self.counters = Counters()
         self.on_change: Callable[[], None] | None = None  # reporting may be due earlier
+        self.on_malformed: Callable[[], None] = lambda: None  # a command that cannot be read
         self.on_configured: Callable[[ClusterInstance, CommandContext], None] | None = None
         self.on_removed: Callable[[ClusterInstance], None] | None = None
         self._general: dict[int, Callable[[ClusterInstance, bytes, CommandContext], _General]] = {
@@ -145,6 +146,10 @@ class ZclCore:
         if self.reporting.on_value(instance, attribute) and self.on_change is not None:
             self.on_change()
 
+    def _count_malformed(self) -> None:
+        self.counters.malformed += 1
+        self.on_malformed()
+
     # --- one frame ------------------------------------------------------------------------------------
 
     def execute(self, endpoint: int, cluster_id: int, frame: bytes, context: CommandContext) -> bytes | None:
@@ -155,7 +160,7 @@ class ZclCore:
         try:
             header, payload = ZclHeader.decode(frame)
         except DecodeError:
-            self.counters.malformed += 1
+            self._count_malformed()
             return None
         verdict = Verdict.ACCEPT
         if context.via is Via.HAN:
@@ -183,7 +188,7 @@ class ZclCore:
                 return self._obey_general(instance, header, payload, context)
             return self._obey_command(instance, header, payload, context)
         except DecodeError as error:
-            self.counters.malformed += 1
+            self._count_malformed()
             return to_status(error.status or Status.MALFORMED_COMMAND)
         except RefusedError as error:
             return to_status(error.status)

@@ -142,7 +142,31 @@ async def test_a_code_is_for_one_device_one_frame_one_key(smets1_home: Any) -> N
         assert values["status"] == CriticalStatus.WRONG_CODE
     assert esme.meter.supply.is_on
     assert esme.authorisation.counter == 0
+    assert refusals(esme, AlertCode.TRUSTED_SOURCE_AUTHENTICATION_FAILURE) == 3
     assert bare(gsme, AUTHORISATION, critical(esme.eui64, key, 1 << 40, frame))[1]["status"] != 0
+
+
+async def test_ten_malformed_commands_in_an_hour_are_unusual(smets1_home: Any) -> None:
+    home = await smets1_home(toml=TOML)
+    esme, noise = home.esme, b"\x01\x00\x0b"  # ChangeSupply without its fields
+    for hour in (1, 2):
+        for _ in range(15):
+            bare(esme, METERING, noise)
+        assert refusals(esme, AlertCode.MALFORMED_COMMANDS) == hour
+        await home.clock.advance(hours=1)
+    for _ in range(9):
+        bare(esme, METERING, noise)
+    assert refusals(esme, AlertCode.MALFORMED_COMMANDS) == 2
+
+
+async def test_a_meter_logs_that_it_has_joined_once_commissioned(smets1_home: Any) -> None:
+    home = await smets1_home(toml=TOML)
+    for meter in (home.esme, home.gsme):
+        assert refusals(meter, AlertCode.JOINED_HAN) == refusals(meter, AlertCode.COMMISSIONED) == 1
+    await home.cut_power(home.esme.eui64)
+    await home.restore_power(home.esme.eui64)
+    await home.joined()
+    assert refusals(home.esme, AlertCode.COMMISSIONED) == 1
 
 
 async def test_what_is_not_critical_must_come_without(smets1_home: Any) -> None:
@@ -158,6 +182,7 @@ async def test_after_rotation_the_old_key_is_worth_nothing(smets1_home: Any) -> 
     frame = command_frame(METERING, "change_supply", OFF)
     for meter in (home.gsme, home.esme):
         assert await home.headend.rotate_sua_key(meter.eui64) is RotationResult.ROTATED
+        assert refusals(meter, AlertCode.CREDENTIALS_UPDATED) == 1
         old = critical(meter.eui64, sua_key(1, meter.eui64), 1 << 40, frame)
         assert bare(meter, AUTHORISATION, old)[1]["status"] == CriticalStatus.WRONG_CODE
         assert meter.meter.supply.is_on

@@ -194,7 +194,7 @@ def test_overload_cuts_off_shows_20_s_and_is_ready():
     assert subject.supply.state is SupplyState.OFF
     subject.advance(START + 80 * SECOND_US)
     assert subject.supply.state is SupplyState.ARMED
-    assert codes(subject) == [AlertCode.LOAD_LIMIT_RESTORED, AlertCode.SUPPLY_ARMED]
+    assert codes(subject) == [AlertCode.LOAD_LIMIT_RESTORED, AlertCode.SUPPLY_DISABLED_THEN_ARMED]
     kettle.switch(False, utc_us=START + 80 * SECOND_US)
     subject.press_a(utc_us=START + 81 * SECOND_US)
     assert subject.press_b(utc_us=START + 82 * SECOND_US) is SupplyOutcome.DONE
