@@ -1,4 +1,4 @@
-"""CSV loads: both layouts, clock changes, and each way in which a row can be broken."""
+"""CSV loads: each layout, clock changes, and each way in which a row can be broken."""
 
 from __future__ import annotations
 
@@ -198,3 +198,68 @@ def test_real_home_with_gas(shared_dir):
     assert gas.gaps == 0
     assert gas.total_uwh() == int(sum(Decimal(row[2]) for row in rows if row[2] != "NA").scaleb(9))
     assert gas.window() == (utc(2022, 11, 10, 5), utc(2023, 7, 1, 1))
+
+
+# --- other layouts ---------------------------------------------------------------------------------
+
+OCTOPUS = "Consumption (kwh), Estimated Cost Inc. Tax (p), Start, End"
+
+
+def test_octopus_stamps_bear_their_offset_and_come_in_any_order():
+    rows = [
+        "0.125, 2.1, 2023-03-26T00:30:00+00:00, 2023-03-26T02:00:00+01:00",
+        "0.25, 2.1, 2023-03-26T02:00:00+01:00, 2023-03-26T02:30:00+01:00",
+        "0.5, 2.1, 2023-03-26T01:30:00Z, 2023-03-26T03:00:00+01:00",
+    ]
+    for lines in (rows, rows[::-1]):
+        load = parse(OCTOPUS, *lines, fuel="gas")
+        assert load.window() == (utc(2023, 3, 26, 0, 30), utc(2023, 3, 26, 2))
+        assert (load.total_uwh(), load.gaps, load.interval_us) == (875_000_000, 0, HOUR_US // 2)
+        assert load.energy_uwh(utc(2023, 3, 26, 1)) == 125_000_000
+    api = parse("consumption,interval_start,interval_end", "1.5,2023-01-01T00:00:00Z,2023-01-01T00:30:00Z")
+    assert api.total_uwh() == 1_500_000_000
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ("1,1,2023-03-26T00:30:00Z,x", "a.csv:3: the interval of line 2 comes twice"),
+        (
+            "1,1,2023-03-26T01:00:00,x",
+            "a.csv:3: '2023-03-26T01:00:00' is not a date and time with its offset",
+        ),
+        ("1,1,2023-02-30T01:00:00Z,x", "a.csv:3: '2023-02-30T01:00:00Z' is not a date and time with its"),
+        ("1,1,2023-03-26T01:00:00+99:00,x", "a.csv:3: '2023-03-26T01:00:00+99:00' is not a date and time"),
+        ("-1,1,2023-03-26T01:00:00Z,x", "a.csv:3: Consumption (kwh) is negative: -1"),
+        ("1,1", "a.csv:3: 2 columns where the heading has 4"),
+    ],
+)
+def test_a_broken_octopus_row_is_one_line(row, message):
+    with pytest.raises(InputError) as caught:
+        parse(OCTOPUS, "1,1,2023-03-26T00:30:00Z,x", row)
+    assert str(caught.value).startswith(message)
+
+
+HALF_HOURS = ",".join(f"{index // 2:02}:{index % 2 * 30:02}" for index in range(48))
+
+
+@pytest.mark.parametrize("dates", [("2023-10-28", "2023-10-29"), ("28/10/2023", "29/10/2023")])
+def test_a_day_in_a_row(dates):
+    first, second = (",".join(str(day * 100 + index) for index in range(48)) for day in (0, 1))
+    lines = [
+        f"MPAN,Date,{HALF_HOURS},Total",
+        f"1200000000001,{dates[0]},{first},9999",
+        f"1200000000001,{dates[1]},{second},9999",
+        f"1200000000002,{dates[0]},{second},9999",
+    ]
+    load = parse(*lines)
+    assert load.window() == (utc(2023, 10, 28), utc(2023, 10, 30)), "GMT, 48 half hours on every day"
+    assert load.total_uwh() == (2 * sum(range(48)) + 4800) * 10**9
+    assert load.energy_uwh(utc(2023, 10, 28, 1)) == 1 * 10**9
+    assert parse(*lines, home="1200000000002").window()[1] == utc(2023, 10, 29)
+    with pytest.raises(
+        InputError, match=r"a\.csv:3: .* is not after the row before it: sort the rows by date"
+    ):
+        parse(lines[0], lines[1], lines[1])
+    with pytest.raises(InputError, match=r"a\.csv:2: '31/02/2023' is not a date"):
+        parse(lines[0], lines[1].replace(dates[0], "31/02/2023"))
