@@ -27,8 +27,11 @@ from smets1.errors import InputError
 __all__ = ["Row", "find_layout"]
 
 _TIME_COLUMNS: Final = {"tstp": False, "local_time": True}  # heading -> is UK local time
-_ELECTRICITY_COLUMNS: Final = ("elec_import_kwh", "energy_kWh")
-_GAS_COLUMNS: Final = ("gas_kwh",)
+_COLUMNS: Final = {
+    "electricity": ("elec_import_kwh", "energy_kWh"),
+    "export": ("elec_export_kwh", "energy_kWh"),
+    "gas": ("gas_kwh",),
+}
 _HOME_COLUMN: Final = "LCLid"
 _OFFSET_COLUMNS: Final = {"start": "consumption (kwh)", "interval_start": "consumption"}
 _DAY_COLUMNS: Final = ("date", "reading date")
@@ -121,7 +124,7 @@ class _StampLayout:
     @classmethod
     def of(cls, heading: list[str], *, name: str, fuel: str) -> _StampLayout:
         times = [label for label in _TIME_COLUMNS if label in heading]
-        wanted = _GAS_COLUMNS if fuel == "gas" else _ELECTRICITY_COLUMNS
+        wanted = _COLUMNS[fuel]
         values = [label for label in wanted if label in heading]
         for found, names in ((times, tuple(_TIME_COLUMNS)), (values, wanted)):
             if not found:

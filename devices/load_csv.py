@@ -115,7 +115,7 @@ def read_csv_load(path: Path, *, fuel: str = "electricity", home: str | None = N
 def parse_csv_load(
     lines: Iterable[str], *, name: str, fuel: str = "electricity", home: str | None = None
 ) -> CsvLoad:
-    """Lines of a CSV file, heading first; `name` stands in messages; `fuel`: electricity or gas.
+    """Lines of a CSV file, heading first; `name` stands in messages; `fuel`: electricity, gas or export.
 
     `home` chooses one of several by its LCLid or MPAN; None takes the first. Raises InputError, one line
     with file and line number, for anything that cannot be used.

@@ -165,6 +165,7 @@ class DeviceConfig:
 class LoadConfig:
     fuel: Fuel
     kind: LoadKind = LoadKind.PROFILE
+    is_export: bool = False  # what the home gives back (electricity)
     device: Eui64 | None = None  # None: the home's meter of that fuel
     watts: int = 0  # constant: power drawn, for gas the heat of the gas burnt
     percent: int = 100  # profile: 100 is a typical GB home

@@ -276,12 +276,12 @@ def _loads(root: Table, devices: Iterable[DeviceConfig]) -> tuple[LoadConfig, ..
     for table in root.tables("load"):
         load = _load(table, fuels)
         for other in loads:
-            if (other.fuel, other.device) == (load.fuel, load.device):
+            if (other.fuel, other.device, other.is_export) == (load.fuel, load.device, load.is_export):
                 table.refuse(
                     None, f"a second [[load]] for {load.fuel.value}; the first is at line {other.line}"
                 )
         loads.append(load)
-    covered = {load.fuel for load in loads}
+    covered = {load.fuel for load in loads if not load.is_export}
     present = [fuel for fuel in Fuel if fuel in fuels.values()]
     return (*loads, *(LoadConfig(fuel=fuel) for fuel in present if fuel not in covered))
 
@@ -292,7 +292,10 @@ def _load(table: Table, fuels: dict[Eui64, Fuel]) -> LoadConfig:
     device = optional(table, "device", lambda key: read_eui64(table, key))
     if device is not None and fuels.get(device) is not fuel:
         table.refuse("device", f"{format_eui64(device)} is no {fuel.value} meter of this home")
-    load = LoadConfig(fuel=fuel, kind=kind, device=device, line=table.line())
+    is_export = table.boolean("export", False)
+    if is_export and (fuel is Fuel.GAS or kind is LoadKind.PROFILE):
+        table.refuse("export", "export: what a home gives back is electricity, constant or from a csv")
+    load = LoadConfig(fuel=fuel, kind=kind, is_export=is_export, device=device, line=table.line())
     if kind is LoadKind.CONSTANT:
         load = replace(load, watts=table.integer("watts", low=0, high=200_000))
     elif kind is LoadKind.PROFILE:

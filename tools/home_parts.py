@@ -62,15 +62,27 @@ def _load(config: HomeConfig, load: LoadConfig) -> Load:
         return GbProfileLoad(rng=rng, start_utc_us=start_utc_us, fuel=load.fuel, percent=load.percent)
     if load.file is None:
         raise InputError(f"{config.file}:{load.line}: a csv load needs a file")
-    csv = read_csv_load(load.file, fuel=load.fuel, home=load.home)
+    csv = read_csv_load(load.file, fuel="export" if load.is_export else load.fuel, home=load.home)
     return csv.rebased(start_utc_us, file_date=load.first_day)
 
 
 def _loads(config: HomeConfig, fuel: Fuel, device: Eui64) -> Load:
     """All loads of a meter together; a file that names none has the built-in profile."""
-    named = [load for load in config.loads if load.fuel is fuel and load.device in (None, device)]
-    loads = [_load(config, load) for load in named or [LoadConfig(fuel=fuel)]]
+    loads = _named(config, fuel, device, is_export=False) or [_load(config, LoadConfig(fuel=fuel))]
     return loads[0] if len(loads) == 1 else SumLoad(loads=tuple(loads))
+
+
+def _named(config: HomeConfig, fuel: Fuel, device: Eui64, *, is_export: bool) -> list[Load]:
+    return [
+        _load(config, load)
+        for load in config.loads
+        if (load.fuel, load.is_export) == (fuel, is_export) and load.device in (None, device)
+    ]
+
+
+def _export(config: HomeConfig, device: Eui64) -> Load | None:
+    loads = _named(config, Fuel.ELECTRICITY, device, is_export=True)
+    return SumLoad(loads=tuple(loads)) if loads else None
 
 
 def _tariff(config: HomeConfig, fuel: Fuel) -> Tariff:
@@ -100,6 +112,7 @@ def _mode(config: HomeConfig, fuel: Fuel) -> PaymentMode:
 def electricity_meter(config: HomeConfig, device: DeviceConfig) -> ElectricityMeterCore:
     return ElectricityMeterCore(
         load=Household(_loads(config, Fuel.ELECTRICITY, device.eui64)),
+        export=_export(config, device.eui64),
         now_us=from_datetime(config.start),
         tariff=_tariff(config, Fuel.ELECTRICITY),
         prepayment=_prepayment(config, Fuel.ELECTRICITY),

@@ -41,6 +41,7 @@ def test_forty_five_days_are_kept_and_no_more():
     history = filled(60 * 24)
     days = history.last_days(99, utc_us=START + 60 * DAY_US)
     assert [day for day, _ in days] == [DAY + 59 - back for back in range(HISTORY_DAYS)]
+    assert HISTORY_DAYS == 45
     assert all(use is not None for _, use in days)
     assert history.total(DAY + 14) is None
     assert len(history.hours(DAY + 15)) == 24

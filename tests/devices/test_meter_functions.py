@@ -125,6 +125,16 @@ def test_average_voltage_of_each_half_hour_stands_in_its_log():
     assert list(again.voltage.profile) == profile
 
 
+def test_the_last_4320_averages_are_kept():
+    subject = meter()
+    settings = VoltageSettings(average_period_s=600)
+    subject.set_voltage_settings(settings, utc_us=START)
+    subject.advance(START + 31 * DAY_US)
+    ends = [end for end, _ in subject.voltage.profile]
+    assert len(ends) == 4320
+    assert ends == [START + 31 * DAY_US - n * 600 * SECOND_US for n in range(4319, -1, -1)]
+
+
 def test_a_swell_that_lasts_counts_once_and_stands_in_the_power_event_log():
     subject = meter()
     subject.set_voltage(258_000, utc_us=START + MINUTE_US)
@@ -398,6 +408,32 @@ def test_a_tap_left_open_closes_the_valve_again():
     assert subject.supply.is_on
 
 
+def test_the_pressure_settles_before_the_flow_is_judged():
+    subject = gas_meter()
+    subject.set_flow_check(rate_dl_per_h=300, check_s=10, stabilisation_ds=155, utc_us=START + 1)
+    subject.disable_supply(utc_us=START + 1)
+    subject.arm_supply(utc_us=START + 2)
+    subject.set_open_taps(500, utc_us=START + 3)
+    subject.confirm_supply(utc_us=START + 4)
+    subject.advance(START + 4 + 25 * SECOND_US)
+    assert subject.supply.is_on, "15.5 s and 10 s"
+    subject.advance(START + 4 + 26 * SECOND_US)
+    assert subject.supply.state is SupplyState.ARMED
+
+
+def test_each_movement_of_the_valve_takes_charge():
+    subject = gas_meter()
+    before = subject.battery.used_nah
+    subject.disable_supply(utc_us=START + 1)
+    closed = subject.battery.used_nah
+    assert closed - before == 500_000
+    subject.disable_supply(utc_us=START + 2)
+    assert subject.battery.used_nah == closed, "it was closed already"
+    subject.arm_supply(utc_us=START + 3)
+    subject.confirm_supply(utc_us=START + 4)
+    assert subject.battery.used_nah == closed + 500_000
+
+
 def test_a_battery_lasts_more_than_fifteen_years_and_says_when_it_is_low():
     subject = gas_meter()
     assert 15 * 365 < subject.battery.remaining_days < 25 * 365
@@ -587,6 +623,20 @@ def test_set_forward_over_midnight_charges_the_midnight_once_and_meters_nothing(
     assert subject.reading == hours * 1000
     assert subject.account.balance_mp == -30_000 * hours - 2 * 40_000
     assert subject.registers.cost_fine == fine(30_000 * hours + 2 * 40_000)
+
+
+@pytest.mark.parametrize("step_us", [-5 * HOUR_US, 5 * HOUR_US])
+def test_the_house_does_not_know_that_the_meters_clock_was_set(step_us):
+    """A kettle boils from noon to one by the house's time, whatever the meter's clock shows then."""
+    kettle = ApplianceLoad(watts=2000)
+    kettle.switch(True, utc_us=START + 12 * HOUR_US)
+    kettle.switch(False, utc_us=START + 13 * HOUR_US)
+    subject = meter(kettle)
+    subject.set_clock(START + 9 * HOUR_US + step_us, utc_us=START + 9 * HOUR_US)
+    subject.advance(START + 12 * HOUR_US + step_us)
+    assert (subject.reading, subject.power_w) == (0, 2000)
+    subject.advance(START + 13 * HOUR_US + step_us)
+    assert (subject.reading, subject.power_w) == (2000, 0)
 
 
 def test_set_back_the_time_lived_twice_stands_once_in_each_log():

@@ -31,7 +31,7 @@ def test_profile_keeps_395_days():
     log = ProfileLog()
     for day in range(PROFILE_DAYS + 5):
         log.record(day * DAY_US + HALF_HOUR_US, day)
-    assert len(log.days) == PROFILE_DAYS
+    assert len(log.days) == PROFILE_DAYS == 395
     assert log.days[0] == 5
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from smets1.firmware.nvm import MemoryNvm
 from smets1.firmware.zcl.clusters.metering import NotificationFlags
-from smets1.hub.gpf import MAX_WAITING, GasProxy, WaitingInstruction
+from smets1.hub.gpf import LONGEST_WAIT_US, MAX_WAITING, GasProxy, WaitingInstruction
 
 
 def waiting(
@@ -79,3 +79,4 @@ def test_expiry() -> None:
     assert proxy.expire(utc_us=100) == [late]
     assert proxy.waiting_count == 1
     assert proxy.expire(utc_us=1000) == [later]
+    assert LONGEST_WAIT_US == 24 * 3600 * 1_000_000

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,6 +14,7 @@ from smets1.errors import InputError
 from smets1.firmware.civil import from_datetime
 from smets1.firmware.crypto.cbke import CbkeSuite, TestCa
 from smets1.firmware.crypto.mmo import install_code_key
+from smets1.tools.duis_ask import ask
 from smets1.tools.home_config import HomeConfig, Role
 from smets1.tools.home_file import default_home, parse_home
 from smets1.tools.home_parts import electricity_meter, factory, gas_meter, top_up_desk
@@ -98,3 +100,21 @@ def test_two_meters_take_their_own_tokens() -> None:
     config = default_home()
     desks = [top_up_desk(config, part(config, role)) for role in (Role.ESME, Role.GSME)]
     assert "TESTKEY" not in repr(desks)
+
+
+async def test_what_a_home_gives_back_is_read_by_duis(smets1_home: Any, tmp_path: Path) -> None:
+    csv = tmp_path / "solar.csv"
+    hours = [f"2023-01-16T{hour:02}:00:00Z" for hour in range(4)]
+    rows = [f"{kwh},{hour},x" for hour, kwh in zip(hours, (0.5, 1.5, 0, 0), strict=True)]
+    csv.write_text("\n".join(["Consumption (kWh),Start,End", *rows]) + "\n")
+    toml = (
+        "[han]\nreport_interval_s = 1800\n"
+        '[[load]]\nfuel = "electricity"\nkind = "constant"\nwatts = 100\n'
+        f'[[load]]\nfuel = "electricity"\nexport = true\nkind = "csv"\nfile = "{csv}"\n'
+    )
+    living = await smets1_home(toml=toml, start="2023-01-16T00:00:00Z")
+    await living.clock.advance(hours=3)
+    answer = await ask(living, "4.2", living.esme.eui64)
+    assert answer.value("ActiveExportRegister", "Value") == "2000"
+    assert living.esme.meter.reactive_export_varh == 658
+    assert living.esme.meter.reading == 300
