@@ -191,6 +191,8 @@ class ZclApplication:
     ) -> Values:
         """Ask by cluster command; the fields of the answering command, {} for a Default Response SUCCESS.
 
+        A string that is not available comes as an empty one.
+
         `sender`: SERVER for the commands that a server sends (a meter asking for a mirror).
         `is_secured`: None follows the cluster. Raises NoAnswerError, RefusedError(status) for a Default
         Response that is not SUCCESS, DecodeError for an answer that cannot be read.
@@ -207,7 +209,8 @@ class ZclApplication:
         route = self._target(target, destination, endpoint, source_endpoint, is_secured)
         frame = await self._ask(route, header, payload, timeout_us)
         if frame.header.frame_type is FrameType.CLUSTER:
-            return frame.command(target)[1]
+            name, values = frame.command(target)
+            return target.command(name, frame.header.sender).payload.without_blanks(values)
         _check_default_response(frame)
         return {}
 

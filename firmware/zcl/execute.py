@@ -202,7 +202,8 @@ class ZclCore:
             is_standard = header.manufacturer_code is None
             return Status.UNSUP_CLUSTER_COMMAND if is_standard else Status.UNSUP_MANUF_CLUSTER_COMMAND
         name, obey = handler
-        values = cluster.commands_by_id[header.sender, header.command_id].payload.decode(payload)
+        declared = cluster.commands_by_id[header.sender, header.command_id].payload
+        values = declared.without_blanks(declared.decode(payload))
         context = replace(
             context,
             endpoint=instance.endpoint,

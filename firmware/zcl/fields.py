@@ -226,6 +226,9 @@ def _encode_one(name: str, zcl_type: ZclType, value: Value) -> bytes:
         raise MisuseError(f"{name}: {error}") from None
 
 
+_BLANKS: Final[dict[str, Value]] = {"octstr": b"", "octstr16": b"", "string": "", "string16": ""}
+
+
 # --- the notation -------------------------------------------------------------------------------------
 
 _FIELD: Final = re.compile(r"(?P<name>\w+):(?P<type>\w+)(?P<repeat>\*(?P<count>\w*))?")
@@ -289,10 +292,18 @@ def _compile(fields: tuple[Field, ...]) -> list[_Step]:
     return steps
 
 
+def _is_textual(field: Field) -> bool:
+    return field.records is not None or (field.type is not None and field.type.name in _BLANKS)
+
+
+def _blank(field: Field) -> tuple[str, Value, Payload | None]:
+    return field.name, None if field.type is None else _BLANKS[field.type.name], field.records
+
+
 class Payload:
     """A compiled payload. `decode(encode(values)) == values`; both sides use plain dicts."""
 
-    __slots__ = ("_decoders", "_notation", "_steps", "counts", "fields")
+    __slots__ = ("_blanks", "_decoders", "_notation", "_steps", "counts", "fields")
 
     fields: tuple[Field, ...]
 
@@ -301,6 +312,7 @@ class Payload:
         self.fields = tuple(_parse(notation))
         self._steps: list[_Step] = _compile(self.fields)
         self._decoders: list[Callable[[bytes, int, Values], int]] = [step.decode for step in self._steps]
+        self._blanks = tuple(_blank(field) for field in self.fields if _is_textual(field))
         self.counts = tuple((field.count, field.name) for field in self.fields if field.count is not None)
 
     def __repr__(self) -> str:
@@ -316,6 +328,20 @@ class Payload:
     def decode(self, octets: bytes) -> Values:
         """The values of a whole payload off the air. Raises DecodeError, and no other exception."""
         return self.decode_from(octets, 0)[0]
+
+    def without_blanks(self, values: Values) -> Values:
+        """For who obeys: a string that the sender marks as not available is an empty one. In place."""
+        for name, blank, records in self._blanks:
+            value = values.get(name, blank)
+            if value is None:
+                values[name] = blank
+            elif isinstance(value, list):
+                for at, item in enumerate(value):
+                    if records is not None:
+                        records.without_blanks(item)
+                    elif item is None:
+                        value[at] = blank
+        return values
 
     def encode(self, values: Mapping[str, Any]) -> bytes:
         """Raises MisuseError where a field is missing, unknown, or does not fit its type."""

@@ -212,6 +212,8 @@ class ClusterInstance:
             return Status.INVALID_DATA_TYPE
         if not attribute.is_writable or (slot.is_hooked_only and slot.on_write is None):
             return Status.READ_ONLY
+        if value is None and slot.on_write is not None:
+            return Status.INVALID_VALUE  # "not available": a hook has nothing to act on
         return Status.SUCCESS if attribute.accepts(value) else Status.INVALID_VALUE
 
     def write(self, attribute_id: int, value: Value, context: CommandContext) -> Status:

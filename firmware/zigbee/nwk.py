@@ -35,6 +35,7 @@ from smets1.firmware.zigbee.security_header import NETWORK_AUX_OCTETS, open_netw
 from smets1.firmware.zigbee.timers import TimerQueue
 from smets1.hardware.radio import (
     BROADCAST_ALL,
+    COORDINATOR,
     NodeRole,
 )
 
@@ -129,7 +130,7 @@ class NwkCore:
 
     def learn_address(self, short_address: int, eui64: Eui64) -> None:
         """A device is at this address now; older knowledge about either is wrong."""
-        if self.addresses.get(short_address) == eui64:
+        if self.addresses.get(short_address) == eui64 or not self._may_be_at(short_address, eui64):
             return
         old_short = self.shorts.get(eui64)
         if old_short is not None:
@@ -144,6 +145,19 @@ class NwkCore:
         self.addresses[short_address] = eui64
         self.shorts[eui64] = short_address
         self.dirty_devices[eui64] = None
+
+    def _may_be_at(self, short_address: int, eui64: Eui64) -> bool:
+        """Whoever has the network key can say anything: who we are and who the coordinator is, we know."""
+        if short_address >= FIRST_BROADCAST or (short_address == self.short_address) != (eui64 == self.eui64):
+            return False
+        coordinator = self.addresses.get(COORDINATOR)
+        return coordinator is None or (short_address == COORDINATOR) == (eui64 == coordinator)
+
+    def learn_coordinator(self, eui64: Eui64) -> None:
+        """The trust centre has proved who it is: the same as ever, or another after a swap-out."""
+        if self.addresses.get(COORDINATOR) not in (None, eui64):
+            self.shorts.pop(self.addresses.pop(COORDINATOR), None)
+        self.learn_address(COORDINATOR, eui64)
 
     def forget_device(self, eui64: Eui64) -> None:
         short_address = self.shorts.pop(eui64, None)
@@ -372,6 +386,9 @@ class NwkCore:
             self.counters.bad_mic += 1
             return
         if eui64 is not None:
+            if header.source == data.source and header.source_eui64 not in (None, eui64):
+                self.counters.malformed += 1
+                return  # it speaks for itself, under the name of another
             neighbour = self.neighbours.get(data.source)
             if neighbour is None:
                 is_relayed = header.source != data.source and header.destination >= FIRST_BROADCAST

@@ -22,7 +22,7 @@ from smets1.errors import DecodeError
 from smets1.firmware.zigbee.mac import MacLayer
 from smets1.firmware.zigbee.mac_events import BeaconHeard, MacData
 from smets1.firmware.zigbee.mac_frames import AssociationStatus, ZigbeeBeacon
-from smets1.firmware.zigbee.nwk import MAX_RADIUS, Handlers
+from smets1.firmware.zigbee.nwk import FIRST_BROADCAST, MAX_RADIUS, Handlers
 from smets1.firmware.zigbee.nwk_ageing import NwkAgeing
 from smets1.firmware.zigbee.nwk_broadcast import BROADCAST_LIFE_US
 from smets1.firmware.zigbee.nwk_events import Renumbered
@@ -206,8 +206,8 @@ class NwkConflict(NwkAgeing):
         self.dirty_devices[eui64] = None
 
     def _take_address(self, short_address: int) -> None:
-        self.learn_address(short_address, self.eui64)
         self.short_address = short_address
+        self.learn_address(short_address, self.eui64)
         self.mac.configure(
             channel=self.mac.channel,
             pan_id=self.mac.pan_id,
@@ -230,7 +230,8 @@ class NwkConflict(NwkAgeing):
     def on_unasked_rejoin_response(self, command: RejoinResponse, header: NwkHeader, data: MacData) -> None:
         """Our parent has another address for us."""
         is_ours = header.destination_eui64 == self.eui64 and data.source == self.parent
-        if header.is_secured and is_ours and command.status == AssociationStatus.SUCCESSFUL:
+        is_usable = COORDINATOR < command.short_address < FIRST_BROADCAST
+        if header.is_secured and is_ours and is_usable and command.status == AssociationStatus.SUCCESSFUL:
             self._take_address(command.short_address)
 
     # --- who takes what -------------------------------------------------------------------------------

@@ -131,10 +131,16 @@ class NwkLayer(NwkConflict):
 
     def _on_associated(self, associated: Associated, now_us: int) -> None:
         network = self._candidate
-        if associated.status == AssociationStatus.SUCCESSFUL and network is not None:
+        status = associated.status
+        if (
+            status == AssociationStatus.SUCCESSFUL
+            and not COORDINATOR < associated.short_address < FIRST_BROADCAST
+        ):
+            status = AssociationStatus.PAN_ACCESS_DENIED  # no address that a device can have
+        elif status == AssociationStatus.SUCCESSFUL and network is not None:
             self._adopt(network, associated.short_address)
             self.accepts_unsecured = True
-        self.events.append(JoinEnded(status=associated.status))
+        self.events.append(JoinEnded(status=status))
 
     def _adopt(self, network: NetworkFound, short_address: int) -> None:
         self.extended_pan_id = network.extended_pan_id
@@ -287,7 +293,8 @@ class NwkLayer(NwkConflict):
             or header.destination_eui64 not in (None, self.eui64)
         ):
             return
-        if command.status != AssociationStatus.SUCCESSFUL:
+        is_usable = COORDINATOR < command.short_address < FIRST_BROADCAST
+        if command.status != AssociationStatus.SUCCESSFUL or not is_usable:
             del self._rejoin_targets[:1]
             self._rejoin_tries = 0
             self._try_rejoin(now_us)

@@ -138,7 +138,7 @@ class NwkParent(NwkConcentrator):
 
     def _on_association_asked(self, asked: AssociationAsked, now_us: int) -> None:
         status = AssociationStatus.SUCCESSFUL
-        if not self.mac.is_permitting or not self.admits(asked.eui64):
+        if not self.mac.is_permitting or self._is_settled(asked.eui64) or not self.admits(asked.eui64):
             status = AssociationStatus.PAN_ACCESS_DENIED
         elif len(self.neighbours) >= self.max_children:
             status = AssociationStatus.PAN_AT_CAPACITY
@@ -150,6 +150,10 @@ class NwkParent(NwkConcentrator):
             return
         handle = self._track(guest)
         self.mac.respond_association(asked.eui64, guest.short_address, status, handle, now_us=now_us)
+
+    def _is_settled(self, eui64: Eui64) -> bool:
+        """We ourselves and the coordinator are nobody's children."""
+        return eui64 in (self.eui64, self.addresses.get(COORDINATOR))
 
     def _track(self, guest: Neighbour) -> int:
         """A MAC handle whose confirm says that the guest has its association response."""
@@ -192,8 +196,7 @@ class NwkParent(NwkConcentrator):
             guest = Neighbour(self._fresh_address(), eui64, Relationship.UNAUTHENTICATED_CHILD, capability)
             self.guests[eui64] = self.neighbours[guest.short_address] = guest
         elif guest.capability != capability:
-            guest.capability = capability
-            guest.is_sleepy = not capability & CAPABILITY_RX_ON
+            guest.set_capability(capability)
         guest.lqi = lqi
         if guest.deadline is not None:
             guest.deadline.cancel()
@@ -215,6 +218,8 @@ class NwkParent(NwkConcentrator):
     ) -> None:
         eui64 = header.source_eui64
         if not self.is_router or not self.mac.is_beaconing or eui64 is None or header.source != data.source:
+            return
+        if self._is_settled(eui64):
             return
         capability = command.capability
         if header.is_secured:

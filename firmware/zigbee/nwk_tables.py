@@ -73,8 +73,7 @@ class Neighbour:
         self.short_address = short_address
         self.eui64 = eui64
         self.relationship = relationship
-        self.capability = capability
-        self.is_sleepy = not capability & CAPABILITY_RX_ON
+        self.set_capability(capability)
         self.lqi = 255
         self.outgoing_cost = 0
         self.age = 0
@@ -84,6 +83,11 @@ class Neighbour:
         self.heard_us = 0  # end device: its last frame or poll
         self.sequence: int | None = None  # of the last frame of its own that we heard from itself
         self.is_heard = False  # under the network key, since we were switched on
+
+    def set_capability(self, capability: int) -> None:
+        """As a device says of itself when it joins or announces itself."""
+        self.capability = capability
+        self.is_sleepy = not capability & (CAPABILITY_RX_ON | CAPABILITY_ROUTER)  # a router hears always
 
     @property
     def is_router(self) -> bool:

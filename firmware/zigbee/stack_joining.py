@@ -319,6 +319,9 @@ class StackJoining(StackParent):
             if former is not None:  # it has another parent now
                 self.nwk.forget_device(annce.eui64)
             self.nwk.forget_route(annce.short_address)
+        elif child.capability != annce.capability:
+            child.set_capability(annce.capability)
+            self.nwk.dirty_devices[annce.eui64] = None
         self.nwk.learn_address(annce.short_address, annce.eui64)
         self.aps.forget_sender(annce.short_address, now_us)
         (self._sleepy.add if is_sleepy else self._sleepy.discard)(annce.short_address)

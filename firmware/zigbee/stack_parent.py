@@ -115,7 +115,7 @@ class StackParent(StackCore):
             now_us=now_us,
         )
         if self.trust_centre_eui64 and short_address != COORDINATOR:
-            self.nwk.learn_address(COORDINATOR, self.trust_centre_eui64)
+            self.nwk.learn_coordinator(self.trust_centre_eui64)
         self.info = NetworkInfo(
             pan_id=pan_id,
             extended_pan_id=extended_pan_id,

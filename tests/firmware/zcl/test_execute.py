@@ -12,7 +12,7 @@ from smets1.firmware.zcl import general as g
 from smets1.firmware.zcl.clusters import CLUSTERS, cluster_named
 from smets1.firmware.zcl.declare import Cluster, attributes
 from smets1.firmware.zcl.execute import ZclCore
-from smets1.firmware.zcl.fields import Values
+from smets1.firmware.zcl.fields import Payload, Values
 from smets1.firmware.zcl.frame import ZclFrame, ZclHeader, command_frame, general_frame
 from smets1.firmware.zcl.server import LATER, Answer, CommandContext, Via, reply
 from smets1.firmware.zcl.status import FrameType, Side, Status
@@ -438,3 +438,29 @@ def test_modules_that_share_a_cluster_obtain_the_same_instance() -> None:
     client = core.obtain_client(1, "price")
     assert client is core.client(1, "price")
     assert client is not made
+
+
+def test_a_string_that_is_not_available_is_an_empty_one_to_who_obeys(core: ZclCore) -> None:
+    """Its length is all ones; handlers are not to be surprised by None."""
+    seen: list[Values] = []
+    prepayment = core.add_server(1, "prepayment")
+    prepayment.handle("consumer_top_up", lambda values, context: seen.append(dict(values)))
+    assert status_of(core.execute(1, 0x0705, b"\x01\x01\x04\x02\xff", WAN)) is Status.SUCCESS
+    assert seen == [{"originating_device": 2, "top_up_code": b""}]
+    records = Payload("count:u8 rows:{label:string amount:u8}*count names:octstr*")
+    values = records.decode(b"\x01\xff\x05\xff\x01a")
+    assert values["rows"] == [{"label": None, "amount": 5}]
+    assert records.without_blanks(values) == {
+        "count": 1, "rows": [{"label": "", "amount": 5}], "names": [b"", b"a"],
+    }  # fmt: skip
+
+
+def test_a_hook_is_not_asked_to_write_nothing(core: ZclCore) -> None:
+    written: list[object] = []
+    basic = core.server(1, BASIC)
+    basic.on_write("location_description", lambda value, context: written.append(value))
+    unset = g.WriteAttributes((g.TypedValue(0x0010, 0x42, None),))
+    answer = ask(core, BASIC, unset)
+    assert answer == g.WriteAttributesResponse((g.StatusRecord(Status.INVALID_VALUE, 0x0010),))
+    assert written == []
+    assert basic.get("location_description") == "hall"
