@@ -173,6 +173,10 @@ class EzspLine:
         """The stick has reset by itself, or acknowledges nothing any more."""
         asyncio.get_running_loop().call_soon(self._tell_lost, f"the stick has failed: {error!r}")
 
+    def give_up(self, reason: str) -> None:
+        """A stick that does not answer is reset, as one that was pulled out."""
+        self._tell_lost(reason)
+
     def _tell_lost(self, reason: str) -> None:
         if self._is_up:
             self.close()

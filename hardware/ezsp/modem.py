@@ -41,6 +41,7 @@ __all__ = ["EzspModem", "ModemConfig", "plain_eui64", "status_of"]
 
 _log = getLogger(__name__)
 _REOPEN_S: Final = 1.0
+_WATCH_S: Final = 30.0
 _UP_WAIT_S: Final = 20.0
 KEY_TABLE_SIZE: Final = 24
 _BINDING_TABLE_SIZE: Final = 32
@@ -129,6 +130,7 @@ class EzspModem:
         await self._open()
         self._supervisor = self._spawn(self._stay_open())
         self._spawn(self._pass_on())
+        self._spawn(self._watch())
 
     async def _stay_open(self) -> None:
         while True:
@@ -378,7 +380,21 @@ class EzspModem:
         except (LostError, NoAnswerError, asyncio.CancelledError):
             raise
         except Exception as error:  # as above
+            self._judge(name, error)
             raise NoAnswerError(f"{self._line.pipe}: {name}: {error!r}") from None
+
+    def _judge(self, name: str, error: Exception) -> None:
+        """No answer to a command: after so much garbage the line is not in step any more."""
+        if isinstance(error, TimeoutError):
+            self._line.give_up(f"no answer to {name}")
+
+    async def _watch(self) -> None:
+        """A line can fall out of step while nothing is asked: what the stick hears would never come up."""
+        while True:
+            await asyncio.sleep(_WATCH_S)
+            if self._is_open:
+                with suppress(NoAnswerError):
+                    await self._ask("nop")
 
     # --- what it tells --------------------------------------------------------------------------------
 

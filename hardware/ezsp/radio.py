@@ -245,6 +245,7 @@ class EzspRadio(EzspJoining):
         except (LostError, NoAnswerError, SecurityError, asyncio.CancelledError):
             raise
         except Exception as error:
+            self._judge(name, error)
             raise NoAnswerError(f"{self._line.pipe}: {name}: {error!r}") from None
 
     def _new_tag(self) -> int:
