@@ -25,7 +25,7 @@ slow: .venv/.smets1-test ## fuzzing and long runs only
 	$(BIN)/pytest -q -n auto -m "slow or sweep"
 
 golden: .venv/.smets1-test ## write the golden texts of the faces anew, and show what changed
-	SMETS1_WRITE_GOLDEN=1 $(BIN)/pytest -q tests/devices/test_faces.py tests/tools/test_live_view.py
+	SMETS1_WRITE_GOLDEN=1 $(BIN)/pytest -q tests/devices/test_faces.py tests/devices/test_rare_pages.py tests/tools/test_live_view.py
 	git diff --stat README.md tests/vectors/faces tests/vectors/live
 
 bench: .venv/.smets1-test ## every benchmark, printing its ratios

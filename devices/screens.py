@@ -111,7 +111,7 @@ class MeterView:
     debt_mp: int
     price_mp_per_kwh: int
     standing_mp: int
-    power_w: int
+    power_w: int  # litres an hour of gas
     supply: SupplyState
     off_reasons: OffReason
     date_text: str  # as "03 Jun 2024"
@@ -376,7 +376,9 @@ def _price_lines(view: MeterView) -> list[str]:
 
 
 def _power_lines(view: MeterView) -> list[str]:
-    return ["FLOW" if view.is_gas else "POWER", _kw(view.power_w)]
+    if view.is_gas:  # litres an hour
+        return ["FLOW", f"{view.power_w // 1000}.{view.power_w % 1000:03d} m3/h"]
+    return ["POWER", _kw(view.power_w)]
 
 
 def _clock_lines(view: MeterView) -> list[str]:

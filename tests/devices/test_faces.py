@@ -8,11 +8,11 @@ dark, READY, on again. What each face shows on the way stands in tests/vectors/f
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
+from tests.devices.golden import GOLDEN, compare, page
 
 from smets1.devices.display_device import DisplayDevice
 from smets1.devices.meter_device import MeterDevice
@@ -22,8 +22,6 @@ from smets1.errors import InputError
 from smets1.firmware.zcl.clusters.prepayment import ResultType
 from smets1.tools.home import Home
 
-GOLDEN: Final = Path(__file__).parents[1] / "vectors" / "faces"
-WRITE: Final = "SMETS1_WRITE_GOLDEN"
 HOUR_US: Final = 3_600_000_000
 # kWh in the hour that begins then; the hours between are still, so that every display has heard all of it
 ELECTRICITY: Final = {0: 10, 2: 2, 4: 5, 6: 10}
@@ -65,9 +63,7 @@ class Walk:
 
     def look(self, heading: str) -> None:
         width = LCD_WIDTH if isinstance(self.device, MeterDevice) else DISPLAY_WIDTH
-        assert all(len(line) <= width for line in self.device.shown)
-        rows = "".join(f"  | {line.ljust(width)} |\n" for line in self.device.shown)
-        self.text += f"{heading}\n{rows}\n"
+        self.text += page(heading, self.device.shown, width)
 
     def press(self, *keys: str, shows: str = "") -> None:
         for each in keys:
@@ -219,12 +215,7 @@ async def test_every_face_reads_as_the_golden_texts(smets1_home: Any, tmp_path: 
     )
     home = await smets1_home(toml=TOML + loads)
     told = await story(home)
-    if os.environ.get(WRITE):
-        GOLDEN.mkdir(exist_ok=True)
-        for name, text in told.items():
-            (GOLDEN / f"{name}.txt").write_text(text, encoding="utf-8")
-    for name, text in told.items():
-        assert text == (GOLDEN / f"{name}.txt").read_text(encoding="utf-8"), "make golden writes it anew"
+    compare(told)
 
 
 def test_the_golden_texts_have_every_page() -> None:
@@ -260,8 +251,8 @@ def test_the_golden_texts_have_every_page() -> None:
     for display in ("ppmid", "ihd"):
         text = (GOLDEN / f"{display}.txt").read_text(encoding="utf-8")
         for fuel in ("electricity", "gas"):
-            for page in ("credit", "use", "cost", "history", "meter"):
-                assert f"page {fuel} {page}\n" in text
+            for name in ("credit", "use", "cost", "history", "meter"):
+                assert f"page {fuel} {name}\n" in text
         assert "page home\n" in text
         assert "page messages\n" in text
 
@@ -274,7 +265,7 @@ CALM = "[han]\nreport_interval_s = 300\n[prepayment]\nbalance_pounds = 20\n"
 async def test_a_code_typed_at_the_meter_credits_the_whole_home(smets1_home: Any) -> None:
     home = await smets1_home(toml=CALM)
     await home.clock.advance(minutes=10)
-    for meter, page in ((home.esme, "electricity credit"), (home.gsme, "gas credit")):
+    for meter, shown in ((home.esme, "electricity credit"), (home.gsme, "gas credit")):
         before_mp = meter.account.balance_mp
         token = home.headend.make_utrn(meter.eui64, pounds=10)
         assert meter.press("A") == []
@@ -285,7 +276,7 @@ async def test_a_code_typed_at_the_meter_credits_the_whole_home(smets1_home: Any
         assert 990_000 < meter.account.balance_mp - before_mp <= 1_000_000
         await home.clock.advance(minutes=6)  # reports every 5 minutes; the gas meter has woken at the key
         for display in (home.ppmid, home.ihd):
-            assert display.screen[page][1].split("£")[1][:4] in ("29.9", "30.0"), page
+            assert display.screen[shown][1].split("£")[1][:4] in ("29.9", "30.0"), shown
         again = meter.press(f"A{token}B")
         assert [result.result for result in again] == [ResultType.REJECTED_DUPLICATE_TOP_UP]
         answer = await home.ppmid.enter_utrn(token, "gas" if meter is home.gsme else "electricity")
