@@ -24,7 +24,7 @@ class AlertCode(IntEnum):
     CREDIT_BELOW_LOW_THRESHOLD = 0x810D
     CREDIT_ADDED_LOCALLY = 0x810E
     EMERGENCY_CREDIT_AVAILABLE = 0x8119
-    SUPPLY_DISABLED_THEN_ARMED = 0x8168
+    SUPPLY_DISABLED_THEN_ARMED = 0x8168  # by emergency credit
     JOINED_HAN = 0x8183
     GSME_COMMAND_NOT_RETRIEVED = 0x819D
     DEBT_COLLECTED_TIME_1 = 0x81A7  # which of the three codes is which register: our reading

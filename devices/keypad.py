@@ -2,8 +2,8 @@
 
 A opens Vend Mode; digits; A is backspace; B, or 20 s idle, submits. 20, 40 or 60 digits are judged as
 one, two or three codes; anything else is "Incomplete". What came of it is shown: a refusal for 4 s,
-an accepted amount and "Added" in turn, four times. After five entries refused in a row "Key Locked"
-shows for 20 s and key A stays without effect for the configured time.
+an accepted amount and "Added", "Adjusted" or "Set" in turn, four times. After five entries refused in a
+row "Key Locked" shows for 20 s and key A stays without effect for the configured time.
 
 The machine decides nothing about codes: `press` and `on_timer` hand back what is to be judged, and the
 caller tells it the results. Source: facts/utrn.md (Liberty 100 manual).
@@ -17,6 +17,7 @@ from typing import Final
 
 from smets1.devices.days import MINUTE_US, SECOND_US
 from smets1.devices.screens import LCD_WIDTH, STERLING, format_money
+from smets1.devices.special_codes import VendKind
 from smets1.devices.state import StateReader, pack_state
 from smets1.devices.tokens import REFUSALS, Refusal, TopUpResult
 
@@ -31,6 +32,9 @@ MAX_REFUSED: Final = 5
 CODE_DIGITS: Final = 20
 MAX_DIGITS: Final = 60
 DEFAULT_LOCK_US: Final = 10 * MINUTE_US
+
+
+_DONE: Final = {VendKind.ADD: "Added", VendKind.DEDUCT: "Adjusted", VendKind.SET: "Set"}
 
 
 @unique
@@ -117,7 +121,7 @@ class KeypadEntry:
                 screens.append(_Screen(lines=(REFUSALS[result.refusal].text,), until_us=at_us))
                 continue
             self.refused_in_a_row = 0
-            shown = format_money(result.amount_mp, self.symbol), "Added"
+            shown = format_money(result.amount_mp, self.symbol), _DONE[result.vend]
             for text in (shown if result.special is None else ("Accepted",)) * ACCEPTED_TURNS:
                 at_us += ACCEPTED_US
                 screens.append(_Screen(lines=(text,), until_us=at_us))

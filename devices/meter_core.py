@@ -101,8 +101,11 @@ class MeterCore(MeterLife):
     def take_emergency(self, *, utc_us: int) -> bool:
         """Key A, PPMID or SRV 2.5. False where emergency credit is not on offer."""
         self.advance(utc_us)
+        was_off = self.supply.state is SupplyState.OFF
         events = self.account.take_emergency()
         self._take_account(events or [])
+        if was_off and self.supply.state is SupplyState.ARMED:
+            self._note(AlertCode.SUPPLY_DISABLED_THEN_ARMED, "emergency credit")
         return events is not None
 
     def set_payment_mode(self, mode: PaymentMode, *, utc_us: int) -> None:

@@ -120,8 +120,11 @@ class Panel:
             self._open_menu(utc_us)
             return []
         self.keypad.on_screen_end(utc_us=utc_us)
-        if self.keypad.state is KeypadState.IDLE and self._press_outside(key, utc_us):
-            return []
+        if self.keypad.state is KeypadState.IDLE:
+            if self._press_outside(key, utc_us):
+                return []
+            if key == "A" and self.keypad.is_locked(utc_us):
+                self._refuse_locked(utc_us)
         return self._judge(self.keypad.press(key, utc_us=utc_us), utc_us)
 
     def _press_outside(self, key: str, utc_us: int) -> bool:
@@ -152,6 +155,12 @@ class Panel:
         else:
             self.privacy.type(key)
         return True
+
+    def _refuse_locked(self, utc_us: int) -> None:
+        """Key A while it is without effect: told, since somebody may be trying codes."""
+        self.desk.refuse(
+            self.meter, Refusal.KEYPAD_LOCKED, digits="", source=OriginatingDevice.METER, utc_us=utc_us
+        )
 
     def _judge(self, codes: list[str], utc_us: int) -> list[TopUpResult]:
         if not codes:

@@ -25,7 +25,7 @@ from typing import Final
 from smets1.devices.account import CreditRefusal
 from smets1.devices.event_log import AlertCode
 from smets1.devices.meter import MeterCore
-from smets1.devices.special_codes import Engineering, SpecialCode, special_code
+from smets1.devices.special_codes import Engineering, SpecialCode, VendKind, special_code
 from smets1.devices.state import StateReader, pack_state
 from smets1.devices.supply import OffReason, SupplyState
 from smets1.errors import DecodeError
@@ -131,10 +131,11 @@ class TopUpResult:
 
     result: ResultType
     source: OriginatingDevice
-    amount_mp: int  # credited; 0 where refused
+    amount_mp: int  # credited (deducted: negative), or what the balance was set to; 0 where refused
     balance_mp: int  # the meter's balance now
     refusal: Refusal | None = None
     special: SpecialCode | None = None  # an accepted code that is no vend; joining and keypad are the shell's
+    vend: VendKind = VendKind.ADD
 
     @property
     def is_accepted(self) -> bool:
@@ -218,7 +219,9 @@ class TopUpDesk:
         )
         special = special_code(check)
         if special is not None and check.counter is not None:
-            return self._obey(meter, special, check.counter, source=source)
+            if special.vend is VendKind.ADD:
+                return self._obey(meter, special, check.counter, source=source)
+            return self._adjust(meter, special, check.counter, digits=digits, source=source)
         if not meter.account.is_prepayment:
             return self.refuse(meter, Refusal.NOT_PREPAYMENT, digits=digits, source=source, utc_us=utc_us)
         if check.reasons:
@@ -255,6 +258,32 @@ class TopUpDesk:
             amount_mp=0,
             balance_mp=meter.account.balance_mp,
             special=special,
+        )
+
+    def _adjust(
+        self, meter: MeterCore, special: SpecialCode, counter: int, *, digits: str, source: OriginatingDevice
+    ) -> TopUpResult:
+        """A vend that deducts, never below nought, or sets the balance. Emergency credit and debts stay."""
+        now_us, account = meter.now_us, meter.account
+        if not account.is_prepayment:
+            return self.refuse(meter, Refusal.NOT_PREPAYMENT, digits=digits, source=source, utc_us=now_us)
+        is_set = special.vend is VendKind.SET
+        delta_mp = special.amount_mp - account.balance_mp if is_set else -special.amount_mp
+        if not is_set and account.balance_mp + delta_mp < 0:
+            return self.refuse(meter, Refusal.ACCOUNT_LOW, digits=digits, source=source, utc_us=now_us)
+        limit = meter.adjust_balance(delta_mp, utc_us=now_us)
+        if limit is not None:
+            return self.refuse(meter, _BY_ACCOUNT[limit], digits=digits, source=source, utc_us=now_us)
+        shown_mp = special.amount_mp if is_set else delta_mp
+        self.cache = self.cache.accept(counter)
+        self.accepted_count += 1
+        self.vends.append(Vend(utc_us=now_us, amount_mp=shown_mp, digits=digits))
+        return TopUpResult(
+            result=ResultType.ACCEPTED,
+            source=source,
+            amount_mp=shown_mp,
+            balance_mp=account.balance_mp,
+            vend=special.vend,
         )
 
     def _credit(

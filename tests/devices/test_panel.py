@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from smets1.devices.changes import PrepaymentChange
 from smets1.devices.days import DAY_US, MINUTE_US, SECOND_US
 from smets1.devices.event_log import AlertCode
 from smets1.devices.keypad import KeypadState
@@ -11,11 +12,12 @@ from smets1.devices.load import ConstantLoad, GasFlow
 from smets1.devices.meter import ElectricityMeterCore, GasMeterCore
 from smets1.devices.panel import Identity, Panel
 from smets1.devices.prepayment import PaymentMode
-from smets1.devices.special_codes import Engineering, make_special_code
+from smets1.devices.special_codes import Engineering, VendKind, make_special_code
 from smets1.devices.supply import OffReason, SupplyState
 from smets1.devices.tamper import Sensor, SupplyTamperState
 from smets1.devices.tariff import Tariff
 from smets1.devices.tokens import Refusal, TopUpDesk
+from smets1.errors import InputError
 from smets1.firmware.utrn import ValueClass, make_utrn
 
 POUND = 100_000
@@ -296,3 +298,94 @@ def test_an_engineering_code_of_an_unknown_function_is_refused():
     text = make_utrn(KEY, originator=SUPPLIER, target=ESME, counter=1, value=99, value_class=3)
     person = Person(panel())
     assert person.press("A" + text + "B")[0].refusal is Refusal.NOT_FOR_THIS_DEVICE
+
+
+# --- vends that deduct or set ---------------------------------------------------------------------------
+
+
+def shown_in_turn(person: Person) -> list[str]:
+    shown = []
+    for _ in range(8):
+        shown.append(person.lcd)
+        person.wait(2)
+    return shown
+
+
+def test_a_vend_that_deducts_shows_adjusted():
+    person = Person(panel())
+    (result,) = person.press("A" + code(vend=VendKind.DEDUCT, pounds=3) + "B")
+    assert (result.is_accepted, result.amount_mp, result.balance_mp) == (True, -3 * POUND, 7 * POUND)
+    assert shown_in_turn(person) == ["-£3.00", "Adjusted"] * 4
+    (again,) = person.press("A" + code(vend=VendKind.DEDUCT, pounds=3) + "B")
+    assert not again.is_accepted
+    assert person.panel.meter.account.balance_mp == 7 * POUND
+
+
+def test_a_vend_that_sets_shows_set():
+    person = Person(panel())
+    (result,) = person.press("A" + code(vend=VendKind.SET, pounds=25) + "B")
+    assert (result.is_accepted, result.amount_mp, result.balance_mp) == (True, 25 * POUND, 25 * POUND)
+    assert shown_in_turn(person) == ["£25.00", "Set"] * 4
+    person.press("A" + code(counter=2, vend=VendKind.SET) + "B")
+    assert person.panel.meter.account.balance_mp == 0
+    assert person.panel.meter.account.total_added_mp == 0
+
+
+def test_a_deduction_below_nought_is_account_low():
+    person = Person(panel())
+    text = code(vend=VendKind.DEDUCT, pounds=11)
+    assert person.press("A" + text + "B")[0].refusal is Refusal.ACCOUNT_LOW
+    assert person.lcd == "Account Low"
+    person.wait(5)
+    assert person.press("A" + token(counter=2) + "B")[0].is_accepted
+    person.wait(20)
+    assert person.press("A" + text + "B")[0].is_accepted, "refused, it was not used up"
+    assert person.panel.meter.account.balance_mp == 9 * POUND
+
+
+def test_what_sets_above_the_most_is_account_high_and_in_credit_mode_it_is_refused():
+    person = Person(panel())
+    meter = person.panel.meter
+    meter.change_prepayment(PrepaymentChange(limits=(("max_meter_balance_mp", 20 * POUND),)), utc_us=START)
+    text = code(vend=VendKind.SET, pounds=21)
+    assert person.press("A" + text + "B")[0].refusal is Refusal.ABOVE_MAX_BALANCE
+    person.wait(5)
+    meter.set_payment_mode(PaymentMode.CREDIT, utc_us=person.now_us)
+    assert person.press("A" + text + "B")[0].refusal is Refusal.NOT_PREPAYMENT
+    with pytest.raises(InputError, match="0 to 2047 pounds"):
+        code(vend=VendKind.SET, pounds=2048)
+
+
+def test_key_a_while_locked_is_refused_and_told():
+    person = Person(panel())
+    for _ in range(5):
+        person.press("A123B")
+        person.wait(5)
+    person.wait(20)
+    person.panel.meter.take_events()
+    person.press("A")
+    assert person.lines == ["Key Locked"]
+    assert [event.code for event in person.panel.meter.take_events()] == [AlertCode.ENTRY_REFUSED_LOCKED_OUT]
+    assert person.panel.desk.refused[-1].refusal is Refusal.KEYPAD_LOCKED
+
+
+def test_key_9_shows_counts_and_the_last_five_vends_in_blocks_of_five():
+    person = Person(panel())
+    texts = [token(counter, pounds=counter) for counter in range(1, 7)]
+    for text in texts:
+        person.press("A" + text + "B")
+        person.wait(20)
+    person.press("A" + texts[0] + "B")
+    person.wait(5)
+    person.press("9")
+    lines = person.lines
+    assert lines[:3] == ["CODES", "ACCEPTED 6", "REJECTED 1"]
+    assert len(lines) == 3 + 5 * 4
+    latest = texts[5]
+    assert lines[3:7] == [
+        "£6.00",
+        "11 Jan 12:02",
+        f"{latest[:5]}-{latest[5:10]}",
+        f"{latest[10:15]}-{latest[15:]}",
+    ]
+    assert [line for line in lines if line.startswith("£")] == [f"£{n}.00" for n in (6, 5, 4, 3, 2)]
