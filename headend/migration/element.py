@@ -153,6 +153,8 @@ def read(node: XmlNode, of: type[_T]) -> _T:
     values: dict[str, Any] = {}
     if node.attributes:
         raise DecodeError(_LAYER, 0, f"{node.name}: attribute {node.attributes[0][0][:40]} is not allowed")
+    if node.text:
+        raise DecodeError(_LAYER, 0, f"{node.name}: text is not allowed here")
     for attribute, kind in _kinds(of):
         found: list[Any] = []
         while rest and rest[0].name == kind.name and len(found) < kind.most:

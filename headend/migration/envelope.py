@@ -121,6 +121,8 @@ class Receiver:
             raise FileRefusedError("5.9.1", f"the root element is not {FILES[kind].__name__}")
         if any(etree.QName(part).namespace != NAMESPACE for part in root.iter(etree.Element)):
             raise FileRefusedError("5.9.1", "an element of another namespace")
+        if any((part.tail or "").strip() for part in root.iter(etree.Element)):
+            raise FileRefusedError("5.9.1", "text between elements")
         try:
             received = _read(read_node(root), kind)
         except (DecodeError, InputError) as error:
@@ -149,6 +151,8 @@ def _read(node: XmlNode, kind: FileKind) -> ReceivedFile:
     if names != ["FileCounter", "OriginatorID", "CreationDateTime", "Content"]:
         raise DecodeError("migration file", 0, "FileCounter, OriginatorID, CreationDateTime, Content")
     counter, originator, created, content = node.children
+    if node.text or any(part.attributes for part in (node, counter, originator, created)):
+        raise DecodeError("migration file", 0, "text or attributes where there are none")
     if not (counter.text.isascii() and counter.text.isdigit() and len(counter.text) <= 18):
         raise DecodeError("migration file", 0, "FileCounter is no number")
     return ReceivedFile(

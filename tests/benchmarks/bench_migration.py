@@ -43,6 +43,7 @@ def main() -> int:
         "homes_in_cofs": tally.in_cof,
         "homes_in_reports": tally.in_reports,
         "took_s": round(took_s, 1),
+        "processor_s": round(time.process_time(), 1),
         "peak_mb": memory_mb(),
         "does_not_add_up": tally.faults[:20],
     }

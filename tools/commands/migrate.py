@@ -50,12 +50,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--seed", metavar="N", type=whole_number(0, 2**63 - 1), default=7, help="all randomness"
     )
+    parser.add_argument("--schema", action="store_true", help="print the XSD of all files, and nothing else")
     parser.add_argument("--quiet", action="store_true", help="no story, only what each home came to")
     parser.add_argument("--json", action="store_true", help="what each home came to, as JSON; no story")
 
 
 def run(args: argparse.Namespace) -> int:
     logging.basicConfig(handlers=[logging.NullHandler()])  # the story is told in print
+    if args.schema:
+        from smets1.headend.migration.files import schema
+
+        print(schema(), end="")
+        return 0
     if sum((bool(args.files), args.list is not None, args.population is not None)) > 1:
         raise InputError("give home files, or --list, or --population: one of them")
     if args.captures and (args.out is None or args.population is not None):

@@ -70,6 +70,7 @@ class Rehearsal:
     is_lean: bool = False  # thousands of homes: no story is kept
     holds_back: bool = False  # SCFs reach nobody who would commission
     _tasks: list[asyncio.Task[None]] = field(default_factory=list)
+    _noted: dict[Eui64, str] = field(default_factory=dict)  # the last that was said of a home
 
     def __post_init__(self) -> None:
         rig = self.rig
@@ -101,9 +102,15 @@ class Rehearsal:
         return [octets for each, octets in self.files if each is kind]
 
     def _on_change(self, home: HomeProgress) -> None:
+        if self.is_lean:
+            return
         if home.is_reported and home.stage is not Stage.COMMISSIONED:
             return
-        self.say("S1SP", f"home {_short(home.hub)}: {_progress(home)}")
+        text = _progress(home)
+        if self._noted.get(home.hub) == text:  # only that it was silent is new
+            text = "no answer: what the meter holds is still unknown"
+        self._noted[home.hub] = text
+        self.say("S1SP", f"home {_short(home.hub)}: {text}")
 
     def _on_rp_note(self, what: str, hub: Eui64, text: str) -> None:
         self.say("RP", f"home {_short(hub)}: {what}: {text}")

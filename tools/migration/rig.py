@@ -427,7 +427,9 @@ class Rig:
             return
         root = read_node(parse_document(response.xml))
         values = dict(_leaves(root))
-        code = values.get("AlertCode") or values.get("DCCAlertCode") or values.get("ResponseCode") or "?"
+        code = values.get("AlertCode") or values.get("DCCAlertCode")
+        if code is None:
+            return  # a response that nobody here has asked for
         text = values.get("DeviceID", "")
         device = int(text.replace("-", ""), 16) if text else None
         user = next((u.name for u in parties.USERS if u.eui64 == response.user), "?")

@@ -15,6 +15,7 @@ from smets1.headend.migration.files import (
 )
 from smets1.headend.migration.mcc import week_of
 from smets1.headend.migration.progress import Row, Stage
+from smets1.headend.migration.s1sp_desk import S1spPolicy
 from smets1.headend.migration.smso import Account
 from smets1.tools.home_config import Role
 from smets1.tools.migration.parties import GAS_SUPPLIER, SUPPLIER
@@ -24,6 +25,7 @@ from smets1.tools.scenarios.base import METERS, Expected, Set, scenario
 __all__: list[str] = []
 
 _DORMANT: dict[str, Any] = {"electricity": SupplyStatus.DORMANT, "gas": SupplyStatus.DORMANT}
+_HOUR_US = 3_600_000_000
 _DONE = Expected(stage=Stage.COMMISSIONED, row=Row.BOTH_ROTATED, rotated=(Role.GSME, Role.ESME))
 
 
@@ -155,7 +157,7 @@ async def supplier_commissions(stage: Set) -> None:
 
 @scenario("SCFs come every hour, each with what has ended since the one before", "guide, steps 18 and 19")
 async def hourly_scf(stage: Set) -> None:
-    stage.begin()
+    stage.begin(policy=S1spPolicy(attempt_us=2 * _HOUR_US, pause_us=_HOUR_US // 12))
     await stage.rig.start()
     configs = [stage.home_config(METERS, index=index) for index in range(2)]
     homes = [stage.rig.add_books(config, index=index) for index, config in enumerate(configs)]
@@ -166,8 +168,12 @@ async def hourly_scf(stage: Set) -> None:
     stage.week.give_mef(await stage.file(*homes))
     await stage.wait_for(lambda: stage.progress(homes[1]).stage is Stage.SECURING)
     mend = stage.cut_off(homes[1], Role.GSME)
-    await stage.hours(1.5)
-    stage.expect(len(stage.week.of_kind(FileKind.SCF)) == 1, "at 07:00 one SCF, with one home")
+    for _ in range(16):
+        if stage.week.of_kind(FileKind.SCF):
+            break
+        await stage.hours(0.25)
+    told = [format_eui64(home.hub) in stage.week.of_kind(FileKind.SCF)[0].decode() for home in homes]
+    stage.expect(told == [True, False], "the first SCF tells of the home that has ended, and of no other")
     mend()
     await stage.week.until_ended(homes)
     stage.expect(len(stage.week.of_kind(FileKind.SCF)) >= 2, "the other home in a later SCF")
