@@ -305,6 +305,7 @@ class EzspJoining(EzspModem):
         (index,) = await self._ask("findKeyTableEntry", theirs, True)
         if int(index) != 0xFF:
             await self._ask("eraseKeyTableEntry", index)
+            self._spawn(self._sync_keys(ezsp))  # for whom there was no room
         self._memory.forget(eui64)
         if self._listener is not None:
             self._listener.on_device_left(eui64)

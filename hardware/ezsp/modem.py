@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from logging import getLogger
 from typing import Any, Final
 
-from smets1.errors import InputError, LostError, NoAnswerError
+from smets1.errors import InputError, LostError, NoAnswerError, RefusedError
 from smets1.eui64 import Eui64, format_eui64
 from smets1.hardware.clock import Scheduler
 from smets1.hardware.ezsp.bellows_line import EzspLine
@@ -118,6 +118,8 @@ class EzspModem:
         self._callbacks: asyncio.Queue[tuple[str, Any]] = asyncio.Queue()
         self._unsynced: dict[Eui64, None] = dict.fromkeys(self._memory.keys)
         self._poll_interval_us = self._config.poll_interval_us
+        self._key_slots = 0
+        self._key_lock = asyncio.Lock()
         self.lost_count = 0
 
     # --- opening --------------------------------------------------------------------------------------
@@ -142,7 +144,7 @@ class EzspModem:
                     await asyncio.sleep(_REOPEN_S)
                 try:
                     await self._open()
-                except (LostError, NoAnswerError) as error:
+                except (LostError, NoAnswerError, InputError) as error:  # another stick may be in its place
                     _log.warning("%s: %s", format_eui64(self._eui64), error)
                     self._give_up_restart()
 
@@ -182,6 +184,8 @@ class EzspModem:
         ):
             # a stick with less memory keeps its own number
             await ezsp.setConfigurationValue(ezsp.types.EzspConfigId[name], value)
+        _, key_slots = await ezsp.getConfigurationValue(ezsp.types.EzspConfigId.CONFIG_KEY_TABLE_SIZE)
+        self._key_slots = int(key_slots)
         policies = {
             PolicyId.TRUST_CENTER: TrustCentrePolicy.ALLOW_JOINS
             | TrustCentrePolicy.ALLOW_UNSECURED_REJOINS
@@ -270,11 +274,22 @@ class EzspModem:
         for partner in list(self._unsynced):
             key = self._memory.keys.get(partner)
             if key is not None and key.origin is not KeyOrigin.INSTALL_CODE:
-                await self._put_key(ezsp, key)
+                try:
+                    await self._put_key(ezsp, key)
+                except RefusedError as error:  # one partner less, but the network is there
+                    _log.error("%s: %s", format_eui64(self._eui64), error)
+                    continue
             self._unsynced.pop(partner, None)
 
     async def _put_key(self, ezsp: Any, key: LinkKey) -> None:
-        """Unless it is there: a key that is imported again starts its counters anew."""
+        """Unless it is there: a key that is imported again starts its counters anew.
+
+        One at a time, lest two of them find the same place free. Raises RefusedError: no room.
+        """
+        async with self._key_lock:
+            await self._put_key_now(ezsp, key)
+
+    async def _put_key_now(self, ezsp: Any, key: LinkKey) -> None:
         types = ezsp.types
         theirs = types.EUI64.deserialize(key.partner.to_bytes(8, "little"))[0]
         data = types.KeyData(key.key)
@@ -307,14 +322,17 @@ class EzspModem:
     def _check_key(self, status: Any, key: LinkKey) -> None:
         if int(status):
             partner = format_eui64(key.partner)
-            raise LostError(f"{self._line.pipe}: the stick refuses a link key with {partner}")
+            raise RefusedError(int(status), f"{self._line.pipe}: no link key with {partner} in the stick")
 
     async def _free_index(self, ezsp: Any) -> int:
-        for index in range(KEY_TABLE_SIZE):
+        for index in range(self._key_slots):
             answer = list(await ezsp.exportLinkKeyByIndex(index))
             if any(int(value) for value in answer if type(value).__name__ == "sl_Status"):
                 return index
-        raise LostError(f"{self._line.pipe}: the key table of the stick is full")
+        count = self._key_slots
+        raise RefusedError(
+            NO_INDEX, f"{self._line.pipe}: the key table is full: this stick holds {count} keys"
+        )
 
     # --- losing it ------------------------------------------------------------------------------------
 

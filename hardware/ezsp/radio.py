@@ -15,10 +15,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
+from logging import getLogger
 from typing import Any, Final
 
 from smets1.errors import LostError, MisuseError, NoAnswerError, RefusedError, SecurityError
-from smets1.eui64 import Eui64
+from smets1.eui64 import Eui64, format_eui64
 from smets1.hardware.ezsp.fragments import MAX_BLOCKS, Collector, cut
 from smets1.hardware.ezsp.joining import EzspJoining, mask_of
 from smets1.hardware.ezsp.modem import plain_eui64, status_of
@@ -41,6 +42,7 @@ from smets1.hardware.radio import (
 
 __all__ = ["EzspRadio"]
 
+_log = getLogger(__name__)
 _SENT_WAIT_S: Final = 60.0  # three repeats to a device that sleeps
 _ZDP_WAIT_S: Final = 3.0
 _ZDP_TRIES: Final = 3
@@ -242,7 +244,7 @@ class EzspRadio(EzspJoining):
         """bellows has no common ancestor of what may go wrong. Raises NoAnswerError."""
         try:
             return await work
-        except (LostError, NoAnswerError, SecurityError, asyncio.CancelledError):
+        except (LostError, NoAnswerError, RefusedError, SecurityError, asyncio.CancelledError):
             raise
         except Exception as error:
             self._judge(name, error)
@@ -367,7 +369,11 @@ class EzspRadio(EzspJoining):
             task.add_done_callback(self._imports.remove)
 
     async def _import(self, key: LinkKey) -> None:
-        await self._guarded("importLinkKey", self._put_key(self._line.ezsp, key))
+        try:
+            await self._guarded("importLinkKey", self._put_key(self._line.ezsp, key))
+        except RefusedError as error:
+            _log.error("%s: %s", format_eui64(self._eui64), error)
+            return  # tried again when the stick is opened, or a device is removed
         self._unsynced.pop(key.partner, None)
 
     def link_key(self, partner: Eui64) -> LinkKey | None:

@@ -73,6 +73,7 @@ class EzspError(IntEnum):
     VERSION_NOT_SET = 0x30
     INVALID_FRAME_ID = 0x31
     TRUNCATED = 0x33
+    OUT_OF_MEMORY = 0x35
     INVALID_VALUE = 0x36
     INVALID_ID = 0x37
     INVALID_CALL = 0x38

@@ -152,6 +152,9 @@ class Counter:
 
 
 class EzspSettings(EzspCore):
+    key_limit = 127
+    """How large a key table the chip has memory for."""
+
     def _forget(self) -> None:
         self.configuration = dict(_CONFIGURATION)
         self.policies: dict[int, int] = dict.fromkeys(range(7), 0)
@@ -188,6 +191,8 @@ class EzspSettings(EzspCore):
             return {"status": EzspError.INVALID_ID}
         if config_id in _FIXED_AT_RUN_TIME and value != self.configuration[config_id]:
             return {"status": EzspError.INVALID_VALUE}
+        if config_id == ConfigId.KEY_TABLE_SIZE and value > self.key_limit:
+            return {"status": EzspError.OUT_OF_MEMORY}
         self.configuration[config_id] = value
         self._apply_settings()
         return {"status": EzspError.SUCCESS}

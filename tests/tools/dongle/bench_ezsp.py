@@ -33,12 +33,21 @@ class EzspBench:
         self.ears: dict[int, Ear] = {}
         self.radios: list[EzspRadio] = []
 
-    async def node(self, eui64: int, role: NodeRole, **options: Any) -> EzspRadio:
-        """Powered up, on a stick of its own."""
+    async def node(
+        self,
+        eui64: int,
+        role: NodeRole,
+        *,
+        is_stick_of: int | None = None,
+        key_limit: int = 127,
+        **options: Any,
+    ) -> EzspRadio:
+        """Powered up, on a stick of its own; `key_limit`: how large a key table it has memory for."""
         cable = self.cables[eui64] = MemoryCable(self.loop)
-        dongle = EzspDongle(
-            self.air, cable.stick, eui64, random.Random(self.rng.getrandbits(64)), version=self.version
-        )
+        stick = eui64 if is_stick_of is None else is_stick_of
+        rng = random.Random(self.rng.getrandbits(64))
+        dongle = EzspDongle(self.air, cable.stick, stick, rng, version=self.version)
+        dongle.stick.key_limit = key_limit
         self.dongles[eui64] = dongle
         await dongle.start()
         options.setdefault("channels", (CHANNEL,))

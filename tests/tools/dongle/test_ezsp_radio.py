@@ -10,10 +10,13 @@ import pytest
 from bench_ezsp import EzspBench
 from bench_rcp import HUB, METER, message
 
+from smets1.errors import InputError, NoAnswerError
 from smets1.hardware.clock import MAX_SPEED, run
 from smets1.hardware.radio import (
     COORDINATOR,
     ApsSecurity,
+    KeyOrigin,
+    LinkKey,
     NodeRole,
 )
 
@@ -52,6 +55,111 @@ def test_join_and_talk_both_ways(version: int, role: NodeRole) -> None:
         assert [m.payload for m in heard] == [b"down", bytes(range(256)), b"x" * 64, b"y" * 65, b"z" * 66]
         assert {(m.security, m.source_eui64) for m in heard} == {(ApsSecurity.LINK_KEY, HUB)}
         assert [m.payload for m in bench.ears[HUB].messages] == [b"up", bytes(reversed(range(200)))]
+        await bench.close()
+
+    play(scene())
+
+
+def test_another_stick_than_the_file_says_is_one_line() -> None:
+    async def scene() -> None:
+        bench = EzspBench()
+        with pytest.raises(InputError) as error:
+            await bench.node(HUB, NodeRole.COORDINATOR, is_stick_of=METER)
+        text = 'the stick is 00-DB-12-34-56-78-90-A0, not 00-DB-12-34-56-78-90-A2: write eui64 = "00-DB-12'
+        assert text in str(error.value)
+        await bench.close()
+
+    play(scene())
+
+
+@pytest.mark.parametrize("version", [13, 14])
+def test_a_key_table_that_is_full(version: int, caplog: pytest.LogCaptureFixture) -> None:
+    """Those whose keys are in talk on, over a restart too; the one too many is told apart; removal makes room."""
+
+    async def scene() -> None:
+        bench = EzspBench(version=version)
+        hub = await bench.node(HUB, NodeRole.COORDINATOR, key_limit=14)
+        await hub.form()
+        node = await bench.node(METER, NodeRole.ROUTER)
+        await bench.join(hub, node)
+        others = [GAS + number for number in range(1, 15)]
+        for other in others:
+            hub.set_link_key(
+                LinkKey(partner=other, key=bench.rng.randbytes(16), origin=KeyOrigin.ESTABLISHED)
+            )
+        await asyncio.sleep(2)
+        assert "the key table is full: this stick holds 12 keys" in caplog.text  # what the chip had before
+        assert list(hub._unsynced) == others[11:]
+        await node.send(message(COORDINATOR, b"one"))
+        bench.cables[HUB].unplug()
+        await asyncio.sleep(3)
+        bench.cables[HUB].plug()
+        await asyncio.sleep(10)
+        assert list(hub._unsynced) == others[11:]
+        await node.send(message(COORDINATOR, b"two"))
+        await asyncio.sleep(1)
+        assert [each.payload for each in bench.ears[HUB].messages] == [b"one", b"two"]
+        await hub.remove_device(others[0])
+        await asyncio.sleep(2)
+        assert list(hub._unsynced) == others[12:]
+        await bench.close()
+
+    play(scene())
+
+
+@pytest.mark.parametrize("version", [13, 14])
+def test_a_stick_that_is_pulled_out_while_it_sends(version: int) -> None:
+    """What waits for its acknowledgement ends at once; the next message goes when the stick is back."""
+
+    async def scene() -> None:
+        bench = EzspBench(version=version)
+        hub = await bench.node(HUB, NodeRole.COORDINATOR)
+        await hub.form()
+        node = await bench.node(METER, NodeRole.ROUTER)
+        await bench.join(hub, node)
+        bench.cables[HUB].unplug()
+        sending = bench.loop.create_task(node.send(message(COORDINATOR, b"lost")))
+        await asyncio.sleep(0.1)
+        began_us = bench.loop.now_us()
+        bench.cables[METER].unplug()
+        with pytest.raises(NoAnswerError, match="the stick is gone"):
+            await sending
+        assert bench.loop.now_us() - began_us < 100_000
+        with pytest.raises(NoAnswerError, match="not there"):
+            await node.send(message(COORDINATOR, b"lost too"))
+        for cable in bench.cables.values():
+            cable.plug()
+        await asyncio.sleep(10)
+        assert node.lost_count == hub.lost_count == 1
+        await node.send(message(COORDINATOR, b"back"))
+        short = await hub.find_short(METER)
+        await hub.send(message(short, b"and forth"))
+        assert bench.ears[HUB].messages[-1].payload == b"back"
+        assert bench.ears[METER].messages[-1].payload == b"and forth"
+        await bench.close()
+
+    play(scene())
+
+
+def test_counters_go_on_after_sticks_were_away() -> None:
+    """The frame counter of a key that is in the stick never falls: nobody takes a new message for a replay."""
+
+    async def scene() -> None:
+        bench = EzspBench()
+        hub = await bench.node(HUB, NodeRole.COORDINATOR)
+        await hub.form()
+        node = await bench.node(METER, NodeRole.ROUTER)
+        await bench.join(hub, node)
+        for number in range(6):
+            await node.send(message(COORDINATOR, bytes((number,))))
+            bench.cables[METER].unplug()
+            await asyncio.sleep(1)
+            bench.cables[METER].plug()
+            await asyncio.sleep(5)
+        heard = [each.payload for each in bench.ears[HUB].messages]
+        assert heard == [bytes((number,)) for number in range(6)]
+        stack = bench.dongles[HUB].stick.stack
+        assert stack.nwk.counters.replayed == 0
         await bench.close()
 
     play(scene())
