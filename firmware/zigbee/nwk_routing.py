@@ -51,6 +51,7 @@ REQUEST_RADIUS: Final = 30
 ROUTE_LIMIT: Final = 1024
 PENDING_LIMIT: Final = 16
 LINK_STATUS_JITTER_US: Final = 1_000_000
+LINK_STATUS_ENTRIES: Final = 20  # in one frame
 ROUTER_AGE_LIMIT: Final = 3
 
 
@@ -311,8 +312,8 @@ class NwkRouting(NwkBroadcast):
                     outgoing_cost=min(neighbour.outgoing_cost, 7),
                 )
             )
-        status = LinkStatus(entries=tuple(entries[:20]))
-        self.send_command(BROADCAST_ROUTERS, status, now_us=now_us)
+        for status in _in_frames(entries):
+            self.send_command(BROADCAST_ROUTERS, status, now_us=now_us)
         jitter_us = self._rng.randrange(-LINK_STATUS_JITTER_US, LINK_STATUS_JITTER_US)
         self._link_status_timer = self._timers.at(
             now_us + self.link_status_period_us + jitter_us, self._send_link_status
@@ -340,3 +341,14 @@ class NwkRouting(NwkBroadcast):
         RouteReply: _on_route_reply,
         LinkStatus: _on_link_status,
     }
+
+
+def _in_frames(entries: list[LinkStatusEntry]) -> list[LinkStatus]:
+    """As many as fit into each; each begins with the last neighbour of the one before. Source: 3.4.8.3.3."""
+    starts = range(0, max(1, len(entries) - 1), LINK_STATUS_ENTRIES - 1)
+    parts = [tuple(entries[start : start + LINK_STATUS_ENTRIES]) for start in starts]
+    last = len(parts) - 1
+    return [
+        LinkStatus(entries=part, is_first=number == 0, is_last=number == last)
+        for number, part in enumerate(parts)
+    ]
