@@ -32,6 +32,8 @@ _FULL_INFORMATION: Final = 0x10
 _EVENTS_ASKED: Final = 15
 _VOLTAGES_ASKED: Final = 128
 _MAX_SNAPSHOTS: Final = 255  # an offset has eight bits
+_EVENT_READINGS: Final = 5
+_BUSY: Final = 0x94  # ZCL TIMEOUT
 
 Rows: TypeAlias = list[dict[str, Value]]
 LogRead: TypeAlias = Generator[Step, Answer, tuple[list[tuple[int, int]], Answer]]
@@ -129,13 +131,16 @@ def read_voltages(place: Place, period: LogPeriod, *, at_most: int) -> LogRead:
 def read_snapshots(
     place: Place, period: LogPeriod, *, cluster_id: int, cause: int
 ) -> Generator[Step, Answer, tuple[Rows, Answer | None]]:
-    """GetSnapshot or GetPrepaySnapshot, one after the other; the oldest first. No answer: there is none."""
+    """GetSnapshot or GetPrepaySnapshot, one after the other; the oldest first. No answer: there is none.
+
+    The latest has offset 0, so one that is taken meanwhile moves all others on: each is kept once, by its id.
+    """
     asked, published = "get_snapshot", "publish_snapshot"
     if cluster_id != METERING.cluster_id:
         asked, published = "get_prepay_snapshot", "publish_prepay_snapshot"
-    found: Rows = []
+    found: dict[int, dict[str, Value]] = {}
     answer: Answer | None = None
-    while len(found) < _MAX_SNAPSHOTS:
+    for offset in range(_MAX_SNAPSHOTS):
         try:
             values, answer = yield from command(
                 place,
@@ -144,22 +149,38 @@ def read_snapshots(
                 published,
                 earliest_start_time=period.start_s,
                 latest_end_time=period.end_s,
-                snapshot_offset=len(found),
+                snapshot_offset=offset,
                 snapshot_cause=cause,
             )
         except RefusedByDeviceError as refusal:
             if refusal.status != Status.NOT_FOUND:
                 raise
             break
-        found.append(values)
-        if len(found) >= values["total_snapshots_found"]:
+        found[values["snapshot_id"]] = values
+        if offset + 1 >= values["total_snapshots_found"]:
             break
-    return sorted(found, key=lambda row: row["snapshot_time"]), answer
+    return sorted(found.values(), key=lambda row: row["snapshot_time"]), answer
 
 
 def read_events(place: Place, period: LogPeriod, log_id: int) -> Generator[Step, Answer, tuple[Rows, Answer]]:
-    """GetEventLog, page after page; the oldest first."""
+    """GetEventLog, page after page; the oldest first.
+
+    The latest has offset 0, so an event that is logged meanwhile moves all others on. Each page begins with
+    the last event of the page before; where it is another one the log is read again.
+    """
+    for _ in range(_EVENT_READINGS):
+        rows, answer = yield from _read_events_once(place, period, log_id)
+        if rows is not None:
+            return rows[::-1], answer
+    raise RefusedByDeviceError("the log changes while it is read", _BUSY)
+
+
+def _read_events_once(
+    place: Place, period: LogPeriod, log_id: int
+) -> Generator[Step, Answer, tuple[Rows | None, Answer]]:
+    """The latest first; None: the log has changed meanwhile."""
     found: Rows = []
+    total: int | None = None
     while True:
         values, answer = yield from command(
             place,
@@ -171,8 +192,12 @@ def read_events(place: Place, period: LogPeriod, log_id: int) -> Generator[Step,
             start_time=period.start_s,
             end_time=period.end_s,
             number_of_events=_EVENTS_ASKED,
-            event_offset=len(found),
+            event_offset=max(0, len(found) - 1),
         )
-        found += values["events"]
-        if not values["events"] or len(found) >= values["total_number_of_events"]:
-            return found[::-1], answer
+        page = values["events"]
+        if found and (values["total_number_of_events"] != total or page[:1] != found[-1:]):
+            return None, answer
+        total, new = values["total_number_of_events"], page[1:] if found else page
+        found += new
+        if not new or len(found) >= total:
+            return found, answer
