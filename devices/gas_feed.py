@@ -22,7 +22,7 @@ import cbor2
 from smets1.devices.days import DAY_US
 from smets1.devices.log_clusters import debt_log, interval_us, sample_source, top_up_log
 from smets1.devices.meter import GasMeterCore
-from smets1.devices.published import event_rows, metering_snapshots, prepay_snapshots
+from smets1.devices.published import logged_rows, metering_snapshots, prepay_snapshots
 from smets1.errors import RefusedError
 from smets1.firmware.civil import from_zigbee_s, zigbee_s
 from smets1.firmware.nvm import Nvm
@@ -180,7 +180,7 @@ class GasFeed:
         self._save()
 
     async def _publish_events(self, publish: Publish) -> None:
-        rows = event_rows(self._meter)
+        rows = logged_rows(self._meter)
         for log in _LOGS:
             counts = Counter(row.time_s for row in rows if row.log is log)
             told = self._progress.events.get(log, {})
@@ -219,11 +219,12 @@ def _asked(sample_id: SampleId, earliest_s: int, *, count: int) -> Values:
 
 def _pages(rows: list[EventRow]) -> list[list[EventRow]]:
     """Pages of about 15, all events of one second on one: a page replaces the seconds that it speaks of."""
-    pages: list[list[EventRow]] = []
+    seconds: dict[int, list[EventRow]] = {}  # in the order of logging, so that the proxy drops what is oldest
     for row in rows:
-        is_room = pages and (len(pages[-1]) < EVENTS_A_PAGE or pages[-1][-1].time_s == row.time_s)
-        if is_room:
-            pages[-1].append(row)
-        else:
-            pages.append([row])
+        seconds.setdefault(row.time_s, []).append(row)
+    pages: list[list[EventRow]] = []
+    for together in seconds.values():
+        if not pages or len(pages[-1]) + len(together) > EVENTS_A_PAGE:
+            pages.append([])
+        pages[-1] += together
     return pages

@@ -62,7 +62,7 @@ def sample_source(meter: MeterCore, sample_id: int, sample_type: int) -> SampleS
         if sample_id == SampleId.PROFILE:
             return meter.profile
         if sample_id == SampleId.NETWORK and isinstance(meter, GasMeterCore):
-            return Slots(list(meter.network.entries))
+            return Slots(sorted(meter.network.entries))  # a clock set back leaves its order behind
     elif isinstance(meter, ElectricityMeterCore) and sample_id == SampleId.PROFILE:
         name = next((name for kind, name in _PROFILES.items() if kind == sample_type), None)
         if name is not None:

@@ -31,7 +31,7 @@ from smets1.firmware.zcl.clusters.snapshots import (
 )
 from smets1.firmware.zcl.log_pages import EventRow, Snapshot
 
-__all__ = ["event_rows", "metering_snapshots", "owed_mp", "prepay_snapshots"]
+__all__ = ["event_rows", "logged_rows", "metering_snapshots", "owed_mp", "prepay_snapshots"]
 
 _UNIT: Final = 1_000_000  # uWh in a Wh, ul in a litre
 _MAX_DATA: Final = 31  # octets of an event's text
@@ -124,14 +124,19 @@ def owed_mp(debt_fine: int) -> int:
 
 
 def event_rows(meter: MeterCore) -> list[EventRow]:
-    """All logs: events and security by their codes, power events with their voltage."""
+    """All logs in the order of time, which a clock that was set back makes another than that of logging."""
+    return sorted(logged_rows(meter), key=lambda row: row.time_s)
+
+
+def logged_rows(meter: MeterCore) -> list[EventRow]:
+    """All logs, each in the order of its logging: events, security, and power events with their voltage."""
     rows = [
         *_rows(EventLogId.GENERAL_EVENT_LOG, meter.log.events),
         *_rows(EventLogId.SECURITY_EVENT_LOG, meter.log.security),
     ]
     if isinstance(meter, ElectricityMeterCore):
         rows += _power_rows(meter)
-    return sorted(rows, key=lambda row: row.time_s)
+    return rows
 
 
 def _rows(log: EventLogId, entries: Iterable[LogEntry]) -> list[EventRow]:

@@ -195,8 +195,7 @@ class VoltageMonitor:
         end_us = utc_us // step_us * step_us
         if end_us > self._period_from_us:
             mean_mv = street.mean_mv(self._period_from_us, end_us)
-            self.profile.append((end_us, mean_mv))
-            self._packed = None
+            self._record(end_us, mean_mv)
             self._period_from_us = end_us
             events += self._turn(
                 Excursion.AVERAGE_OVER, mean_mv > self.settings.average_over_mv, mean_mv, utc_us
@@ -205,6 +204,15 @@ class VoltageMonitor:
                 Excursion.AVERAGE_UNDER, mean_mv < self.settings.average_under_mv, mean_mv, utc_us
             )
         return events
+
+    def _record(self, end_us: int, mean_mv: int) -> None:
+        """In the order of time; one lived twice (a clock set back) stands once, as it was the last time."""
+        if self.profile and self.profile[-1][0] >= end_us:
+            rows = sorted((dict(self.profile) | {end_us: mean_mv}).items())
+            self.profile = deque(rows, maxlen=PROFILE_ENTRIES)
+        else:
+            self.profile.append((end_us, mean_mv))
+        self._packed = None
 
     def _turn(self, kind: Excursion, is_out: bool, mv: int, utc_us: int) -> list[VoltageEvent]:
         if is_out == self._is_told[kind]:

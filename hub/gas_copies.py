@@ -3,6 +3,8 @@
 The meter publishes what is new at each waking (profile and network samples, snapshots, credits, debt
 payments, events); every record replaces the one of its own time, so that a repeat changes nothing. Times
 are the meter's own. A value machine that writes through to NVM; the caller commits before it acknowledges.
+Simplified: where the meter's clock is set back by more than the four hours of network data, which of those
+are kept may differ from the meter's until it has logged four hours more.
 
 Source: SE 1.2 07-5356-19, D.3.4.3 (mirror); facts/devices.md (the proxy's own copies of logs).
 """
@@ -47,7 +49,7 @@ class GasCopies:
             self.profile.load_chunk(int(key.removeprefix(_PROFILE)), nvm.get(key) or b"")
         self._network.extend((end_us, amount) for end_us, amount in self._get("network", []))
         for log, time_s, code, data in self._get("events", []):
-            self.events.append(EventRow(log=EventLogId(log), time_s=time_s, code=code, data=data))
+            self._events.append(EventRow(log=EventLogId(log), time_s=time_s, code=code, data=data))
         for cluster, snapshots in self.snapshots.items():
             snapshots.extend(_snapshot(row) for row in self._get(f"snapshots/{cluster}", []))
         self.top_ups.extend(self._get("top_ups", []))
@@ -56,7 +58,7 @@ class GasCopies:
     def _reset(self) -> None:
         self.profile = SampleLog()
         self._network: deque[tuple[int, int]] = deque(maxlen=_NETWORK_KEPT)
-        self.events: list[EventRow] = []
+        self._events: list[EventRow] = []  # in the order in which the meter logged them
         self.snapshots: dict[str, list[Snapshot]] = {"metering": [], "prepayment": []}
         self.top_ups: list[dict[str, Any]] = []
         self.debts: list[dict[str, Any]] = []
@@ -90,8 +92,8 @@ class GasCopies:
                     self._nvm.put(f"{_PROFILE}{day}", chunk)
             return True
         if values["sample_id"] == SampleId.NETWORK:
-            rows = {**dict(self._network), **dict(samples_of(values))}
-            self._network = deque(sorted(rows.items()), maxlen=_NETWORK_KEPT)
+            rows = {**dict(self._network), **dict(samples_of(values))}  # those that are new come last
+            self._network = deque(rows.items(), maxlen=_NETWORK_KEPT)
             self._put("network", list(self._network))
             return True
         return False
@@ -144,15 +146,20 @@ class GasCopies:
         except ValueError:
             return False
         told = {(row.log, row.time_s) for row in new}
-        before = [row for row in self.events if (row.log, row.time_s) in told]
-        kept = [row for row in self.events if (row.log, row.time_s) not in told]
+        before = [row for row in self._events if (row.log, row.time_s) in told]
+        kept = [row for row in self._events if (row.log, row.time_s) not in told]
         if _clearings(new) > _clearings(before):  # the meter tells of these before of other events
             kept = [row for row in kept if row.log is not EventLogId.GENERAL_EVENT_LOG]
-        self.events = list(_last_of_each(sorted([*kept, *new], key=lambda row: row.time_s)))
-        self._put("events", [[int(r.log), r.time_s, r.code, r.data] for r in self.events])
+        self._events = list(_last_of_each([*kept, *new]))
+        self._put("events", [[int(r.log), r.time_s, r.code, r.data] for r in self._events])
         return True
 
     # --- what is asked ----------------------------------------------------------------------------
+
+    @property
+    def events(self) -> list[EventRow]:
+        """In the order of time."""
+        return sorted(self._events, key=lambda row: row.time_s)
 
     def sample_source(self, sample_id: int, sample_type: int) -> SampleSource | None:
         """None: a gas meter has no such log."""
@@ -160,7 +167,7 @@ class GasCopies:
             return None
         sources: dict[int, SampleSource] = {
             SampleId.PROFILE: self.profile,
-            SampleId.NETWORK: Slots(list(self._network)),
+            SampleId.NETWORK: Slots(sorted(self._network)),
         }
         return sources.get(sample_id)
 
@@ -181,7 +188,7 @@ def _clearings(rows: list[EventRow]) -> int:
 
 
 def _last_of_each(rows: list[EventRow]) -> Iterable[EventRow]:
-    """The last 100 of each log, in their order."""
+    """The 100 of each log that were logged last, in their order."""
     for place, row in enumerate(rows):
         if sum(later.log is row.log for later in rows[place + 1 :]) < _EVENTS_KEPT:
             yield row

@@ -95,12 +95,12 @@ async def wake(feed: GasFeed, mirror: Mirror, *, frames: int = 10_000) -> bool:
     return True
 
 
-def assert_equal(meter: GasMeterCore, copies: GasCopies) -> None:
+def assert_equal(meter: GasMeterCore, copies: GasCopies, *, has_network: bool = True) -> None:
     """The proxy has all that the meter has, and nothing else."""
     assert copies.profile.read(0, 1 << 60) == meter.profile.read(0, 1 << 60)
     source = copies.sample_source(SampleId.NETWORK, 0)
     assert source is not None
-    assert source.read(0, 1 << 60) == [row for row in meter.network.entries if row[1] < 0xFFFFFF]
+    assert not has_network or source.read(0, 1 << 60) == sorted(meter.network.entries)
     by_id = {one.snapshot_id: one for one in metering_snapshots(meter)}
     assert {one.snapshot_id: one for one in copies.snapshots["metering"]} == by_id
     by_id = {one.snapshot_id: one for one in prepay_snapshots(meter)}
@@ -144,13 +144,13 @@ async def test_a_year_of_half_hours_takes_several_wakings(meter: GasMeterCore) -
     assert_equal(meter, mirror.copies)
 
 
-@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("seed", range(12))
 async def test_lost_acknowledgements_power_cuts_and_clocks_change_nothing(
     meter: GasMeterCore, seed: int
 ) -> None:
     rng = random.Random(seed)
     mirror, nvm = Mirror(), MemoryNvm()
-    feed = feed_of(meter, nvm)
+    feed, furthest = feed_of(meter, nvm), 1
     for _ in range(60):
         now_us = meter.now_us
         step = rng.choice(("live", "live", "note", "note", "clock", "lose", "cut", "hub", "clear", "top up"))
@@ -159,7 +159,9 @@ async def test_lost_acknowledgements_power_cuts_and_clocks_change_nothing(
             for _ in range(rng.randint(1, 20)):
                 meter.note(code, utc_us=now_us, detail="again")
         elif step == "clock":
-            meter.set_clock(now_us + rng.randint(-7_200, 3_600) * 1_000_000, utc_us=now_us)
+            far = rng.choice((1, 1, 1, 12))  # hours mostly; days sometimes
+            furthest = max(far, furthest)
+            meter.set_clock(now_us + far * rng.randint(-7_200, 3_600) * 1_000_000, utc_us=now_us)
         elif step == "lose":
             mirror.loses = rng.randint(1, 3)
         elif step == "cut":
@@ -177,7 +179,8 @@ async def test_lost_acknowledgements_power_cuts_and_clocks_change_nothing(
             nvm.commit()
     mirror.loses = 0
     assert await wake(feed, mirror)
-    assert_equal(meter, mirror.copies)
+    # Four hours of network data: of a clock set further back, the proxy may have others of them than the meter.
+    assert_equal(meter, mirror.copies, has_network=furthest == 1)
 
 
 async def test_a_new_hub_gets_everything_and_the_old_one_nothing_twice(meter: GasMeterCore) -> None:

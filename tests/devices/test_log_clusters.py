@@ -259,3 +259,35 @@ def test_debts_by_time_have_no_log_of_payments(bench: Bench) -> None:
     answer = bench.ask("prepayment", "get_debt_repayment_log", debt_type=0, **asked)
     assert answer == Status.NOT_FOUND
     assert bench.ask("prepayment", "get_debt_repayment_log", debt_type=0xFF, **asked)["debts"] == []
+
+
+def test_voltages_of_a_time_lived_twice_stand_once_and_in_order(bench: Bench) -> None:
+    """The clock is set back by three hours: those half hours are as they were the last time."""
+    meter = bench.meter
+    assert isinstance(meter, ElectricityMeterCore)
+    meter.set_voltage(250_000, utc_us=START_US)
+    meter.advance(START_US + 6 * HALF_HOUR_US)
+    meter.set_clock(START_US + HALF_HOUR_US, utc_us=START_US + 6 * HALF_HOUR_US)
+    meter.set_voltage(240_000, utc_us=START_US + HALF_HOUR_US)
+    meter.advance(START_US + 4 * HALF_HOUR_US)
+    bench.clock.us = 4 * HALF_HOUR_US
+    found = bench.ask("meter_data", "get_voltage_log", earliest_time=0, number_of_entries=200)["entries"]
+    assert [row["end_time"] for row in found] == [
+        zigbee_s(START_US + number * HALF_HOUR_US) for number in range(1, 7)
+    ]
+    assert [row["average_mv"] // 1000 for row in found] == [250, 240, 240, 240, 250, 250]
+
+
+def test_network_data_of_a_clock_set_far_back_is_read_whole(gas_bench: Bench) -> None:
+    meter = gas_bench.meter
+    assert isinstance(meter, GasMeterCore)
+    meter.advance(START_US + 12 * HALF_HOUR_US)
+    meter.set_clock(START_US + HALF_HOUR_US, utc_us=START_US + 12 * HALF_HOUR_US)
+    gas_bench.clock.us = 2 * HALF_HOUR_US
+    found: list[tuple[int, int]] = []
+    while page := samples_of(
+        gas_bench.samples(found[-1][0] + 1_000_000 if found else 0, sample_id=SampleId.NETWORK)
+    ):
+        found += page
+    assert found == sorted(meter.network.entries)
+    assert len(found) == 40
