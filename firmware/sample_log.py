@@ -26,6 +26,7 @@ class SampleLog:
     def __init__(self) -> None:
         self._days: dict[int, array[int]] = {}  # UTC day -> 48 entries
         self._changed: set[int] = set()
+        self._gone: set[int] = set()
 
     def record(self, end_utc_us: int, amount: int) -> None:
         """The half hour that ends at `end_utc_us`.
@@ -40,9 +41,12 @@ class SampleLog:
         day, into_us = divmod(end_utc_us - HALF_HOUR_US, _DAY_US)
         if day not in self._days:
             self._days[day] = array("I", [_NOT_KNOWN] * _SLOTS)
+            # Not one day alone: a meter without power for a week has no days that would each push one out.
+            for old in [held for held in self._days if held <= day - PROFILE_DAYS]:
+                del self._days[old]
+                self._gone.add(old)
         self._days[day][into_us // HALF_HOUR_US] = amount
         self._changed.add(day)
-        self._days.pop(day - PROFILE_DAYS, None)
 
     def _get(self, end_utc_us: int) -> int:
         day, into_us = divmod(end_utc_us - HALF_HOUR_US, _DAY_US)
@@ -76,16 +80,17 @@ class SampleLog:
     def clear(self) -> None:
         self._days.clear()
         self._changed.clear()
+        self._gone.clear()
 
     def take_changed(self) -> list[tuple[int, bytes | None]]:
         """Chunks to write to NVM since the last call, by UTC day; None: fell out."""
-        changed = sorted(self._changed)
+        days = sorted(self._changed | self._gone)
         self._changed.clear()
-        gone = [(day - PROFILE_DAYS, None) for day in changed]
-        return [*gone, *((day, self._chunk(day)) for day in changed)]
+        self._gone.clear()
+        return [(day, self._chunk(day)) for day in days]
 
     def _chunk(self, day: int) -> bytes | None:
-        if day not in self._days:  # fell out since: a copy may be filled from its end
+        if day not in self._days:
             return None
         return b"".join(amount.to_bytes(4, "big") for amount in self._days[day])
 
