@@ -20,7 +20,7 @@ from smets1.eui64 import format_eui64
 from smets1.firmware.civil import format_utc, parse_utc
 from smets1.firmware.time_keeper import ClockStatus
 from smets1.headend.duis.codes import CommandVariant, ServicePath
-from smets1.headend.duis.request import parse_document, parse_request, read_node
+from smets1.headend.duis.request import parse_request
 from smets1.tools.duis_ask import DuisAnswer
 from smets1.tools.home import Home
 
@@ -50,7 +50,7 @@ def sender(home: Home, schema: etree.XMLSchema) -> Send:
         )
         octets = await home.headend.submit(xml, ServicePath.SEND_COMMAND, wait_s=WAIT_S)
         schema.assertValid(etree.fromstring(octets))
-        answer = DuisAnswer(octets, read_node(parse_document(octets)))
+        answer = DuisAnswer.of(octets)
         assert answer.code == "I0", octets.decode()
         return answer
 
@@ -332,7 +332,7 @@ async def test_the_reference_requests_are_answered_by_a_whole_home(
         assert request.command_variant in (CommandVariant.NON_CRITICAL, CommandVariant.TRANSFORM)
         octets = await home.headend.submit(xml, ServicePath.SEND_COMMAND, wait_s=WAIT_S)
         schema.assertValid(etree.fromstring(octets))
-        answer = DuisAnswer(octets, read_node(parse_document(octets)))
+        answer = DuisAnswer.of(octets)
         assert answer.code == "I0", (file.name, octets.decode())
         is_refused = file.name.startswith(_REFUSED_PROPERLY)
         assert is_success(answer) is not is_refused, (file.name, octets.decode())

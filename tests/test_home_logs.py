@@ -24,7 +24,7 @@ from smets1.devices.tariff import BlockPeriod, DayProfile, Season, SwitchingTabl
 from smets1.firmware.civil import format_utc, from_datetime
 from smets1.hardware.clock import MAX_SPEED, run
 from smets1.headend.duis.codes import ServicePath
-from smets1.headend.duis.request import XmlNode, parse_document, read_node
+from smets1.headend.duis.request import XmlNode
 from smets1.tools.duis_ask import DuisAnswer, ask
 from smets1.tools.home import Home, open_home
 
@@ -93,7 +93,7 @@ async def post(home: Home, xml: str, *, period: tuple[str, str] | None = None) -
         for name, text in zip(("StartDateTime", "EndDateTime"), period, strict=True):
             xml = re.sub(rf"(<sr:{name}>)[^<]+", rf"\g<1>{text}", xml)
     octets = await home.headend.submit(xml.encode(), ServicePath.SEND_COMMAND, wait_s=3700)
-    return DuisAnswer(octets, read_node(parse_document(octets)))
+    return DuisAnswer.of(octets)
 
 
 async def live(home: Home) -> None:

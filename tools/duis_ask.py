@@ -11,11 +11,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
+from lxml import etree
+
 from smets1.errors import InputError
 from smets1.eui64 import Eui64
 from smets1.headend.catalogue import find_variant
 from smets1.headend.duis.codes import ServicePath
-from smets1.headend.duis.request import XmlNode, parse_document, read_node
+from smets1.headend.duis.request import XmlNode, read_node
 from smets1.headend.store import StoredResponse
 from smets1.tools.commands.srv import ready_request
 from smets1.tools.home import Home
@@ -31,6 +33,11 @@ class DuisAnswer:
 
     xml: bytes
     root: XmlNode
+
+    @classmethod
+    def of(cls, octets: bytes) -> DuisAnswer:
+        """From the home's own head end; a year of half hours is longer than a foreign document may be."""
+        return cls(octets, read_node(etree.fromstring(octets)))
 
     @property
     def code(self) -> str:
@@ -71,7 +78,7 @@ async def ask(
     xml = ready_request(variant, target=target, now=home.clock.utc, **options)
     path = ServicePath.NON_DEVICE if variant.non_device else ServicePath.SEND_COMMAND
     octets = await home.headend.submit(change(xml).encode(), path, wait_s=wait_s)
-    return DuisAnswer(octets, read_node(parse_document(octets)))
+    return DuisAnswer.of(octets)
 
 
 def answers(home: Home) -> list[StoredResponse]:
