@@ -42,6 +42,7 @@ _HUB: Final = (DeviceType.CHF, DeviceType.GPF)
 
 def _read_log(task: Task) -> PlanRun:
     name, device_type = task.body.value("LogToRead") or "", task.device.device_type
+    period = LogPeriod.of(task)
     is_of_gas_meter = name.startswith("GSME")
     if name == _ALCS and device_type is DeviceType.ESME:
         return succeed("ReadEventOrSecurityLogRsp", node("ALCSEvent", []), answer=None)
@@ -53,7 +54,7 @@ def _read_log(task: Task) -> PlanRun:
         raise RefusedByDeviceError(f"{device_type} has no log {name!r}", _INVALID)
     is_hubs_own = device_type in _HUB and not is_of_gas_meter
     place = Place(task.device.eui64, _ENDPOINT) if is_hubs_own else place_to_read(task)
-    rows, answer = yield from read_events(place, LogPeriod.of(task), int(_LOGS[name]))
+    rows, answer = yield from read_events(place, period, int(_LOGS[name]))
     log = node("Log", [_entry(row) for row in rows[-_ENTRIES:]])
     return succeed("ReadEventOrSecurityLogRsp", log, answer=answer)
 

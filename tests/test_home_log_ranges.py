@@ -1,0 +1,222 @@
+"""Logs of a whole home as a stranger asks for them: periods that make no sense, clocks that jump, a log that is
+full, a hub that restarts meanwhile, a gas meter that is gone."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+from lxml import etree
+from tests.test_home_logs import post, requests, rows
+
+from smets1.devices.days import HALF_HOUR_US
+from smets1.devices.metering import PROFILE_DAYS
+from smets1.firmware.civil import format_utc, parse_utc
+from smets1.tools.duis_ask import DuisAnswer
+from smets1.tools.home import Home
+
+START = "2024-03-31T00:00:00Z"  # in an hour GB clocks go forward
+CALM = "[han]\nreport_interval_s = 3600\ngas_wake_s = 600\n"
+EVER = ("2000-01-01T00:00:00Z", "2100-01-01T00:00:00Z")
+YEAR = PROFILE_DAYS * 48
+
+
+@pytest.fixture(scope="session")
+def schema(shared_dir: Path) -> etree.XMLSchema:
+    return etree.XMLSchema(etree.parse(str(shared_dir / "schemas" / "DUIS-5.4.xsd")))
+
+
+def template(folder: Path, start: str) -> str:
+    (path,) = folder.glob(f"{start}*")
+    return path.read_text()
+
+
+def is_done(answer: DuisAnswer) -> bool:
+    return b'MessageSuccess="true"' in answer.xml
+
+
+def stamps(answer: DuisAnswer) -> list[str]:
+    return [entry.value("Timestamp") or "" for entry in rows(answer.root, "LogEntry")]
+
+
+def times_us(answer: DuisAnswer) -> list[int]:
+    return [parse_utc(stamp) for stamp in stamps(answer)]
+
+
+# --- periods ---------------------------------------------------------------------------------------
+
+
+async def test_periods_without_entries_and_periods_that_are_none(
+    smets1_home: Any, duis_templates: Path, schema: Any
+) -> None:
+    """Of every service that reads a log: valid answers, done and empty, or refused."""
+    home = await smets1_home(toml=CALM, start=START)
+    await home.clock.advance(minutes=12)
+    logs = [(name, xml) for name, xml in requests(duis_templates) if "ReadLogPeriod" in xml]
+    assert len(logs) == 30
+    for name, xml in logs:
+        for period in (
+            ("2000-01-01T00:00:00Z", "2000-01-01T00:00:00Z"),
+            ("1970-01-01T00:00:00Z", "1999-12-31T23:59:59Z"),
+            ("2500-01-01T00:00:00Z", "3000-12-31T00:00:00Z"),
+        ):
+            answer = await post(home, xml, period=period)
+            schema.assertValid(etree.fromstring(answer.xml))
+            assert is_done(answer), (name, period)
+            assert answer.root.find("Body") is not None
+            assert stamps(answer) == [], (name, period)
+        for period in (
+            ("2024-03-31T00:00:01Z", "2024-03-31T00:00:00Z"),
+            ("2024-03-31T00:00:00", "2024-04-30T00:00:00"),
+        ):
+            answer = await post(home, xml, period=period)
+            schema.assertValid(etree.fromstring(answer.xml))
+            assert (answer.code, is_done(answer)) == ("I0", False), name
+
+
+async def test_a_period_is_cut_to_the_second_and_both_ends_count(
+    smets1_home: Any, duis_templates: Path
+) -> None:
+    home = await smets1_home(toml=CALM, start=START)
+    await home.clock.advance(hours=2, minutes=12)
+    for start in ("ECS22b_4.8.1_SINGLE", "GCS17_4.8.1"):
+        xml = template(duis_templates, start)
+        for period, expected in (
+            (("2024-03-31T01:00:00Z", "2024-03-31T02:00:00Z"), ["01:00", "01:30", "02:00"]),
+            (("2024-03-31T01:00:00.001Z", "2024-03-31T01:59:59.999Z"), ["01:30"]),
+            (("2024-03-31T02:00:00+01:00", "2024-03-31T02:00:00+01:00"), ["01:00"]),
+            (("2024-03-30T00:00:00Z", "2024-03-31T00:30:00Z"), ["00:30"]),
+        ):
+            found = stamps(await post(home, xml, period=period))
+            assert [stamp[11:16] for stamp in found] == expected, period
+
+
+# --- clocks ----------------------------------------------------------------------------------------
+
+
+async def test_the_clock_change_of_march_leaves_no_hole_and_no_double(
+    smets1_home: Any, duis_templates: Path
+) -> None:
+    home = await smets1_home(toml=CALM, start=START)
+    await home.clock.advance(hours=4, minutes=1)
+    for start in ("ECS22b_4.8.1_SINGLE", "GCS17_4.8.1", "ECS22a_4.8.3", "ECS23_4.10"):
+        found = times_us(await post(home, template(duis_templates, start), period=EVER))
+        first = parse_utc("2024-03-31T00:30:00Z")
+        assert found == [first + number * HALF_HOUR_US for number in range(8)], start
+
+
+@pytest.mark.parametrize("hours", [3, -3])
+async def test_a_clock_that_was_set_counts_every_watt_hour_once(
+    smets1_home: Any, duis_templates: Path, hours: int
+) -> None:
+    """Set forward: a hole, since nothing was metered in it. Set back: what was lived twice stands once, summed."""
+    home = await smets1_home(toml=CALM, start=START)
+    await home.clock.advance(hours=5, minutes=1)
+    for device in (home.esme, home.gsme):
+        now_us = device.civil.utc_us()
+        device.civil.set(now_us + hours * 2 * HALF_HOUR_US)
+        device.meter.set_clock(now_us + hours * 2 * HALF_HOUR_US, utc_us=now_us)
+    await home.clock.advance(hours=1, minutes=14)  # the gas meter has told the proxy of its last half hour
+    for start, device in (("ECS22b_4.8.1_SINGLE", home.esme), ("GCS17_4.8.1", home.gsme)):
+        answer = await post(home, template(duis_templates, start), period=EVER)
+        found = times_us(answer)
+        assert found == sorted(set(found))
+        held = device.meter.profile.read(0, 1 << 62)
+        assert found == [end_us for end_us, _ in held]
+        scale = 1 if device is home.esme else 1000
+        amounts = [round(float(row.text) * scale) for row in rows(answer.root, "PrimaryValue")]
+        assert amounts == [amount for _, amount in held]
+        assert sum(amounts) > 0
+    found = times_us(await post(home, template(duis_templates, "ECS23_4.10"), period=EVER))
+    assert found == sorted(set(found))
+
+
+# --- a log that is full ----------------------------------------------------------------------------
+
+
+def fill(home: Home) -> int:
+    """Each meter has logged for 395 days; the end of the last half hour before now."""
+    end_us = home.clock.utc_us // HALF_HOUR_US * HALF_HOUR_US
+    for meter in (home.esme.meter, home.gsme.meter):
+        meter.profile.clear()
+        for number in range(YEAR):
+            meter.profile.put(end_us - number * HALF_HOUR_US, number % 5000)
+    return end_us
+
+
+@pytest.mark.slow
+async def test_a_full_log_of_395_days_in_one_answer(
+    smets1_home: Any, duis_templates: Path, schema: Any
+) -> None:
+    home = await smets1_home(toml=CALM, start="2024-03-31T00:00:00Z")
+    end_us = fill(home)
+    await home.clock.advance(minutes=58)  # five wakings, until the gas proxy has all
+    first_us = end_us - (YEAR - 1) * HALF_HOUR_US
+    for start in ("ECS22b_4.8.1_SINGLE", "GCS17_4.8.1"):
+        asked_us = home.clock.utc_us
+        answer = await post(home, template(duis_templates, start), period=EVER)
+        assert home.clock.utc_us - asked_us < 60_000_000
+        schema.assertValid(etree.fromstring(answer.xml))
+        found = times_us(answer)
+        assert len(found) >= YEAR - 48, "its oldest day may have fallen out meanwhile"
+        last = (found[-1] - first_us) // HALF_HOUR_US
+        first = last - len(found) + 1
+        assert found == [first_us + number * HALF_HOUR_US for number in range(first, last + 1)]
+        divisor = 1 if start.startswith("E") else 1000
+        values = [round(float(row.text) * divisor) for row in rows(answer.root, "PrimaryValue")]
+        assert values[: YEAR - first] == [(YEAR - 1 - number) % 5000 for number in range(first, YEAR)]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("start", ["ECS22b_4.8.1_SINGLE", "GCS17_4.8.1"])
+async def test_a_hub_that_restarts_in_mid_read_costs_nothing(
+    smets1_home: Any, duis_templates: Path, start: str
+) -> None:
+    """The head end asks again where it was; the proxy's copies are in the hub's memory still."""
+    home = await smets1_home(toml=CALM, start="2024-03-31T00:00:00Z")
+    fill(home)
+    await home.clock.advance(minutes=58)
+    whole = await post(home, template(duis_templates, start), period=EVER)
+    asking = asyncio.ensure_future(post(home, template(duis_templates, start), period=EVER))
+    await home.clock.advance(seconds=3)
+    assert not asking.done()
+    hub = home.chf.eui64
+    await home.cut_power(hub)
+    await home.clock.advance(seconds=40)
+    await home.restore_power(hub)
+    again = await asking
+    assert is_done(again)
+    assert stamps(again) == stamps(whole)
+    assert len(stamps(again)) > YEAR - 48
+
+
+# --- a gas meter that is gone ----------------------------------------------------------------------
+
+
+async def test_the_proxy_answers_for_a_meter_that_is_gone_and_learns_what_it_missed(
+    smets1_home: Any, duis_templates: Path
+) -> None:
+    home = await smets1_home(toml=CALM, start=START)
+    await home.clock.advance(hours=3, minutes=1)
+    xml = template(duis_templates, "GCS17_4.8.1")
+    gas = home.gsme.eui64
+    home.air.faults.move_away(gas)
+    before = await post(home, xml, period=EVER)
+    last_heard = rows(before.root, "LogEntry")[-1].value("Timestamp")
+    assert last_heard == "2024-03-31T03:00:00Z"
+    await home.clock.advance(hours=6)
+    asked_us = home.clock.utc_us
+    away = await post(home, xml, period=EVER)
+    assert home.clock.utc_us - asked_us < 2_000_000
+    assert stamps(away) == stamps(before), "what it had, and the answer says of when"
+    signed = etree.fromstring(away.xml).find(".//{*}Timestamp[@isFromGSME]")
+    assert signed is None or (signed.text or "") <= "2024-03-31T03:10:00Z"
+    home.air.faults.bring_back(gas)
+    await home.clock.advance(hours=1, minutes=15)
+    found = times_us(await post(home, xml, period=EVER))
+    first = parse_utc("2024-03-31T00:30:00Z")
+    assert found == [first + number * HALF_HOUR_US for number in range(len(found))]
+    assert format_utc(found[-1]) >= "2024-03-31T10:00:00Z"
+    assert found == [end_us for end_us, _ in home.gsme.meter.profile.read(0, 1 << 62)][: len(found)]
