@@ -9,6 +9,7 @@ import pytest
 
 from smets1.devices.display import SILENT_US, DisplayModel
 from smets1.devices.screens import format_money
+from smets1.firmware.zcl.clusters import cluster_named
 
 TOML = (
     "[han]\nreport_interval_s = 60\n"
@@ -115,10 +116,12 @@ async def test_a_silent_meter(smets1_home: Any, interval_s: int) -> None:
 
 
 async def test_a_meter_that_has_forgotten_who_wants_reports(smets1_home: Any) -> None:
-    """Its program was restarted while the displays ran on: they ask anew when it is silent."""
+    """Its memory of them is gone while the displays run on: they ask anew when it is silent."""
     home = await smets1_home(toml=TOML)
     await home.clock.advance(minutes=5)
-    home.esme.app._bindings.clear()
+    home.esme.port.stack.zdo.bindings.clear()
+    home.esme.app._targets._configurers.clear()
+    assert home.esme.port.bound_targets(1, cluster_named("metering").cluster_id) == []
     heard_us = []
     for _ in range(40):
         await home.clock.advance(minutes=1)
