@@ -29,7 +29,7 @@ import cbor2
 from smets1.errors import ClosedError, DecodeError, InputError, LostError
 from smets1.firmware.cbor import load_strict
 
-__all__ = ["DeviceNvm", "MemoryNvm", "Nvm", "NvmStore", "NvmView", "PowerCutError"]
+__all__ = ["DeviceNvm", "MemoryNvm", "NoNvm", "Nvm", "NvmStore", "NvmView", "PowerCutError"]
 
 SCHEMA_VERSION: Final = 1
 _EXPORT_MAGIC: Final = b"smets1 device 1\n"
@@ -77,6 +77,27 @@ class NvmView:
 
     def commit(self) -> None:
         self._nvm.commit()
+
+
+class NoNvm:
+    """An Nvm that keeps nothing, for a part whose owner can give it everything again."""
+
+    __slots__ = ()
+
+    def get(self, key: str) -> bytes | None:
+        return None
+
+    def put(self, key: str, value: bytes) -> None:
+        pass
+
+    def delete(self, key: str) -> None:
+        pass
+
+    def keys(self, prefix: str = "") -> list[str]:
+        return []
+
+    def commit(self) -> None:
+        pass
 
 
 class DeviceNvm:

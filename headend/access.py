@@ -108,8 +108,6 @@ class AccessControl:
     def admit(self, octets: bytes, door: ServicePath, *, now_utc_us: int) -> CheckedRequest:
         """Octets from outside. Raises DuisError (no DUIS answer is possible) or RefusedRequestError."""
         request = parse_request(octets)
-        if find_variant(request.srv) is None:
-            raise DuisError(f"DUIS 5.4 has no service reference variant {request.srv}")
         if self._verifier is not None:
             request = self._verify(self._verifier, request, now_utc_us)
         if self._schema is not None:
@@ -131,10 +129,12 @@ class AccessControl:
             raise RefusedRequestError(request, ResponseCode.INVALID_USER, "unknown user")
         if not user.is_active:
             raise RefusedRequestError(request, ResponseCode.USER_STATUS, f"{user.name} is not active")
-        if variant is None or request.service_reference != variant.service_reference:
-            raise RefusedRequestError(
-                request, ResponseCode.BAD_CONTENT, "service reference and variant disagree"
-            )
+        if variant is None:
+            reason = f"DUIS 5.4 has no service reference variant {request.srv}"
+            raise RefusedRequestError(request, ResponseCode.BAD_CONTENT, reason)
+        if request.service_reference != variant.service_reference:
+            reason = f"the service reference of {request.srv} is {variant.service_reference}"
+            raise RefusedRequestError(request, ResponseCode.BAD_CONTENT, reason)
         command_variant = request.command_variant
         if command_variant not in _NOT_ON_SMETS1 and _PATH_OF.get(command_variant) is not door:
             raise RefusedRequestError(request, ResponseCode.WRONG_PATH, f"CV {command_variant} at {door}")

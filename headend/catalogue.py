@@ -14,7 +14,7 @@ from typing import Final
 
 from smets1.headend.duis.codes import CommandVariant, UserRole
 
-__all__ = ["CATALOGUE", "FutureDating", "ServiceVariant", "Smets1Support", "find_variant"]
+__all__ = ["CATALOGUE", "FutureDating", "ServiceVariant", "Smets1Support", "find_variant", "is_nameable"]
 
 
 @unique
@@ -225,8 +225,14 @@ def _read_row(row: str) -> ServiceVariant:
 CATALOGUE: Final[dict[str, ServiceVariant]] = {
     variant.srv: variant for variant in map(_read_row, _TABLE.strip().splitlines())
 }
+_REFERENCES: Final = frozenset(variant.service_reference for variant in CATALOGUE.values())
 
 
 def find_variant(srv: str) -> ServiceVariant | None:
     """The variant of that number, or None where DUIS 5.4 has none."""
     return CATALOGUE.get(srv)
+
+
+def is_nameable(srv: str, service_reference: str) -> bool:
+    """Whether DUIS has both, so that a response may name them; they need not belong together."""
+    return srv in CATALOGUE and service_reference in _REFERENCES

@@ -33,6 +33,7 @@ from smets1.headend.access import (
     is_cancellation,
 )
 from smets1.headend.alerts import AlertDesk
+from smets1.headend.catalogue import is_nameable
 from smets1.headend.credentials import CredentialBook, Credentials
 from smets1.headend.dco import Dco
 from smets1.headend.duis.codes import CommandVariant, ResponseCode, ServicePath, UserRole
@@ -284,6 +285,9 @@ class HeadEnd:
         except RefusedRequestError as refusal:
             request = refusal.request
             _log.info("%s refused with %s: %s", request.request_id, refusal.code, refusal)
+            if not is_nameable(request.srv, request.service_reference):
+                reason = str(refusal)
+                return self._responses.nameless_refusal(request, refusal.code, reason, now_utc_us=now_utc_us)
             return self._responses.service(request, refusal.code, now_utc_us=now_utc_us)
 
     async def _dispatch(self, checked: CheckedRequest, wait_s: float | None, now_utc_us: int) -> bytes:
@@ -326,15 +330,18 @@ class HeadEnd:
         return self._responses.service(checked.request, ResponseCode.ACKNOWLEDGED, now_utc_us=now_utc_us)
 
     async def _transform(self, request: DuisRequest, now_utc_us: int) -> bytes:
+        key = str(request.request_id)
+        if self.settings.request_ids == "unique" and self.store.is_known(key):
+            raise _used_before(request)
         payload = build_pre_command(request)
-        self.store.add_transformed(str(request.request_id), pre_command_digest(payload))
+        self.store.add_transformed(key, pre_command_digest(payload))
         await self.store.committed()
         return self._responses.pre_command(request, payload, now_utc_us=now_utc_us)
 
     async def _answer_itself(self, checked: CheckedRequest, now_utc_us: int) -> bytes:
         """A non-device request: what it changes and its response become durable together."""
         request = checked.request
-        if request.srv in READS:
+        if request.srv in READS and self.settings.request_ids == "reused":
             code, content = self._desk.answer(request, now_utc_us=now_utc_us)
             return self._responses.service(request, code, now_utc_us=now_utc_us, content=content)
         with self.store.together():
@@ -418,9 +425,7 @@ class HeadEnd:
             expires_utc_us=not_before_utc_us + self.settings.lifetime_us,
         )
         if not self.store.add_request(stored):
-            raise RefusedRequestError(
-                request, ResponseCode.DUPLICATE_REQUEST, f"RequestID {key} was used before"
-            )
+            raise _used_before(request)
         if checked.alert is not None or self._sharing.is_mine(request.target):
             self._sharing.claim(stored)
         return stored
@@ -653,6 +658,11 @@ class HeadEnd:
         else:
             self.alerts.on_event(hub, event, now_utc_us=self._civil.utc_us())
             self.alerts.announce()
+
+
+def _used_before(request: DuisRequest) -> RefusedRequestError:
+    reason = f"RequestID {request.request_id} was used before"
+    return RefusedRequestError(request, ResponseCode.DUPLICATE_REQUEST, reason)
 
 
 _ANSWERED_LATER: Final = frozenset({CommandVariant.NON_CRITICAL, CommandVariant.SIGNED_PRE_COMMAND})

@@ -177,6 +177,7 @@ class Store:
         )
         self._insert_event = dialect.insert(_EVENTS).on_conflict_do_nothing().returning(_EVENTS.c.event_id)
         self._insert_or = dialect.insert
+        self._puts: dict[str, sa.Executable] = {}  # by table
         count = dialect.insert(_COUNTERS)
         self._count_up = count.on_conflict_do_update(
             index_elements=[_COUNTERS.c.name], set_={"value": _COUNTERS.c.value + 1}
@@ -507,10 +508,14 @@ class Store:
 
     def _put(self, connection: sa.Connection, table: sa.Table, row: dict[str, Any]) -> None:
         """Add, or replace what has the same primary key, also where another worker adds it just now."""
-        insert = self._insert_or(table)
-        key = [column.name for column in table.primary_key]
-        rest = {name: insert.excluded[name] for name in row if name not in key}
-        connection.execute(insert.on_conflict_do_update(index_elements=key, set_=rest), row)
+        statement = self._puts.get(table.name)
+        if statement is None:
+            insert = self._insert_or(table)
+            key = [column.name for column in table.primary_key]
+            rest = {name: insert.excluded[name] for name in row if name not in key}
+            statement = insert.on_conflict_do_update(index_elements=key, set_=rest)
+            self._puts[table.name] = statement
+        connection.execute(statement, row)
 
     @staticmethod
     def _insert(connection: sa.Connection, key: str | None, user: Eui64, xml: bytes, now_utc_us: int) -> int:

@@ -30,7 +30,7 @@ from smets1.errors import DecodeError, LostError, NoAnswerError
 from smets1.eui64 import Eui64, format_eui64
 from smets1.firmware.cbor import load_strict
 from smets1.firmware.civil import CivilClock
-from smets1.firmware.nvm import Nvm
+from smets1.firmware.nvm import NoNvm, Nvm
 from smets1.firmware.wan.end import WanEnd
 from smets1.firmware.wan.link import WanLink
 from smets1.firmware.wan.messages import (
@@ -87,7 +87,7 @@ class HeadEndWan(WanEnd):
     def __init__(
         self,
         link: WanLink,
-        nvm: Nvm,
+        nvm: Nvm | None,
         civil: CivilClock,
         *,
         rng: random.Random,
@@ -97,7 +97,10 @@ class HeadEndWan(WanEnd):
         on_lost: Callable[[LostError], None] | None = None,
         grace_us: int = GRACE_US,
     ) -> None:
-        super().__init__(link, nvm, civil, rng=rng, on_lost=on_lost)
+        """`nvm` None: nothing is kept here, since the caller asks again by the same ids what it has no answer
+        to, and knows events that it has had; the hub keeps an answer for an hour beyond its request's expiry.
+        """
+        super().__init__(link, nvm or NoNvm(), civil, rng=rng, on_lost=on_lost)
         self.on_event = on_event
         self.on_status = on_status
         self._hubs = None if hubs is None else dict.fromkeys(hubs)
@@ -105,7 +108,7 @@ class HeadEndWan(WanEnd):
         self._asked: dict[str, _Asked] = {}
         self._answered: OrderedDict[str, None] = OrderedDict()  # ids in _asked that have their answer
         self._waiters: dict[str, list[asyncio.Future[WanResponse]]] = {}
-        self._told: list[str] = []  # answered in this turn; waiters hear after the commit
+        self._told: list[tuple[str, WanResponse]] = []  # in this turn; waiters hear after the commit
         self._ends: list[tuple[int, str]] = []  # heap: when to give a request up
         self._seen: OrderedDict[str, None] = OrderedDict()
         self._receipts: dict[Eui64, list[str]] = {}
@@ -304,7 +307,7 @@ class HeadEndWan(WanEnd):
             self._put(request_id, replace(record, response=payload))
             self._outbox.remove(request_id)
             self._answered[request_id] = None
-            self._told.append(request_id)
+            self._told.append((request_id, response))
             while len(self._answered) > MAX_ANSWERED:
                 self._drop(next(iter(self._answered)))
         # A repeat of an answer that we have is receipted again: the first receipt was lost.
@@ -354,13 +357,10 @@ class HeadEndWan(WanEnd):
                 self.link.publish(topic(hub, WanTopic.RECEIPT), receipt.encode())
         self._receipts.clear()
         told, self._told = self._told, []
-        for request_id in told:
-            record = self._asked.get(request_id)
-            if record is not None and record.response is not None:
-                response = WanResponse.decode(record.response)
-                for waiter in self._waiters.pop(request_id, []):
-                    if not waiter.done():
-                        waiter.set_result(response)
+        for request_id, response in told:
+            for waiter in self._waiters.pop(request_id, []):
+                if not waiter.done():
+                    waiter.set_result(response)
 
     def _next_deadline_us(self) -> int | None:
         while self._ends:

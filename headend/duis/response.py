@@ -21,6 +21,7 @@ from smets1.headend.duis.request import DuisRequest, RequestId, XmlNode
 __all__ = ["DebugEntry", "DeviceTime", "ResponseBuilder", "ResponseSigner", "is_success", "node"]
 
 _PREFIXES: Final = {"sr": SR, "ra": RA, "ds": DS}
+_NO_SUCH_SERVICE: Final = 0x85  # as ZCL INVALID_FIELD
 _MAX_ERROR: Final = 250  # MMC-5.4.xsd, StatusSMETS1/Error
 
 
@@ -86,6 +87,22 @@ class ResponseBuilder:
         _references(message, SR, request)
         if content is not None:
             _append(message, SR, content)
+        return _octets(root)
+
+    def nameless_refusal(
+        self, request: DuisRequest, code: ResponseCode, reason: str, *, now_utc_us: int
+    ) -> bytes:
+        """Of a service that DUIS does not have: a ResponseMessage must name one that it has.
+
+        **Assumption**: a SMETS1ResponseMessage need name none; the reason is its debug information.
+        """
+        response_id = request.request_id.reversed()
+        root, body = self._root(request.request_id, code, now_utc_us, response_id=response_id)
+        message = _child(body, SR, "SMETS1ResponseMessage")
+        signed, content = self._signed_response(response_id, None, None)
+        entry = DebugEntry(error=reason, response_code=_NO_SUCH_SERVICE)
+        _append_debug(_child(content, SR, "ResponseMessage"), (entry,))
+        message.append(self._signer.sign(signed))
         return _octets(root)
 
     def device_answer(

@@ -40,12 +40,11 @@ async def serve(folder: Path, port: int, url: str, store: str, worker: int, work
     assert isinstance(loop, EmulatorLoop)
     civil = CivilClock(loop, time.time_ns() // 1000 - loop.now_us())
     name = f"{worker}" if workers > 1 else ""
-    nvm = NvmStore.open(folder / f"headend{name}.nvm")
     dco_nvm: Nvm = NvmStore.open(folder / "dco.nvm").device("dco") if not name else SqlNvm.open(store, "dco")
     dco = Dco(dco_nvm, random_octets=random.Random(1).randbytes, desk=name)
     wan = HeadEndWan(
         MqttLink(MqttSettings.parse(url), f"kill-s1sp{name}", random.Random(2)),
-        nvm.device("wan"),
+        None if name else NvmStore.open(folder / "headend.nvm").device("wan"),
         civil,
         rng=random.Random(3),
         hubs=() if name else None,

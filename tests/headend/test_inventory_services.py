@@ -228,14 +228,16 @@ async def test_search_by_premises(rig: Rig, schema: Any) -> None:
     )
     rig.head_end.inventory.put(meter)
     filter_ = "<sr:PropertyFilter><sr:PostCode>{}</sr:PostCode><sr:AddressIdentifier>{}</sr:AddressIdentifier></sr:PropertyFilter>"
-    for key, code in (
+    searches = (
         ("<sr:UPRN>100012345678</sr:UPRN>", "I0"),
         ("<sr:UPRN>100012345679</sr:UPRN>", "E080201"),
         (filter_.format("SW1A1AA", "10"), "I0"),
         (filter_.format("SW1A1AA", "11"), "E080201"),
         ("<sr:PropertyFilter/>", "E080201"),
-    ):
-        xml = request_xml("8.2", f"<sr:ReadInventory>{key}</sr:ReadInventory>", target=DSP, cv=8)
+    )
+    for counter, (key, code) in enumerate(searches):
+        body = f"<sr:ReadInventory>{key}</sr:ReadInventory>"
+        xml = request_xml("8.2", body, target=DSP, cv=8, counter=counter)
         response = await rig.ask(xml, "serviceD")
         schema(response)
         assert code_of(response) == code, key

@@ -22,7 +22,7 @@ from tests.headend.conftest import (
 
 from smets1.firmware.civil import parse_utc
 from smets1.firmware.wan.messages import WanStatus
-from smets1.headend.duis.codes import ServicePath
+from smets1.headend.duis.codes import DeviceStatus, ServicePath
 from smets1.headend.duis.request import DuisError
 from smets1.headend.duis.signature import Verifier
 from smets1.headend.users import DEFAULT_USERS
@@ -207,8 +207,10 @@ async def test_a_changed_pre_command_is_refused(rig: Rig, schema: Any, change: s
 
 
 async def test_inventory(rig: Rig, schema: Any) -> None:
-    for key in (f"<sr:DeviceID>{A2}</sr:DeviceID>", "<sr:MPxN>01234567890</sr:MPxN>"):
-        xml = request_xml("8.2", f"<sr:ReadInventory>{key}</sr:ReadInventory>", target=DSP, cv=8)
+    keys = (f"<sr:DeviceID>{A2}</sr:DeviceID>", "<sr:MPxN>01234567890</sr:MPxN>")
+    for counter, key in enumerate(keys):
+        body = f"<sr:ReadInventory>{key}</sr:ReadInventory>"
+        xml = request_xml("8.2", body, target=DSP, cv=8, counter=counter)
         response = await rig.ask(xml, "serviceD")
         schema(response)
         assert code_of(response) == "I0"
@@ -436,8 +438,47 @@ async def test_not_a_request_at_all(rig: Rig) -> None:
     for xml in (b"", b"hello", b"<a/>", request_xml("4.18", "<sr:ReadMeterBalance/>")[:-20]):
         with pytest.raises(DuisError):
             await rig.head_end.submit(xml)
-    with pytest.raises(DuisError, match=r"no service reference variant 99\.9"):
-        await rig.head_end.submit(request_xml("99.9", "<sr:ReadMeterBalance/>"))
     with pytest.raises(ValueError, match="serviceX"):
         await rig.head_end.submit(request_xml("4.18", "<sr:ReadMeterBalance/>"), "serviceX")
     assert ServicePath("serviceS") is ServicePath.SEND_COMMAND
+
+
+@pytest.mark.parametrize(
+    ("srv", "reference"), [("99.9", "99.9"), ("4.99", "4.99"), ("4.18", "9.9"), ("0.0", "0.0")]
+)
+async def test_a_service_that_duis_does_not_have(rig: Rig, schema: Any, srv: str, reference: str) -> None:
+    response = await rig.ask(request_xml(srv, "<sr:ReadMeterBalance/>", reference=reference))
+    schema(response)
+    assert code_of(response) == "E1000"
+    assert srv in (response.findtext(".//ra:Error", namespaces=NS) or "")
+    assert not rig.hub.asked
+
+
+async def test_a_read_of_the_inventory_counts_once_too(rig: Rig) -> None:
+    """A replay of it would tell somebody else what is in the home."""
+    key = f"<sr:ReadInventory><sr:DeviceID>{A2}</sr:DeviceID></sr:ReadInventory>"
+    xml = request_xml("8.2", key, target=DSP, cv=8)
+    assert [code_of(await rig.ask(xml, "serviceD")) for _ in range(2)] == ["I0", "E40"]
+
+
+async def test_a_transform_may_be_repeated_until_its_pre_command_is_sent(rig: Rig) -> None:
+    xml = request_xml("7.2", "<sr:DisableSupply/>", cv=4)
+    first, again = [await rig.ask(xml, "serviceT") for _ in range(2)]
+    payloads = [
+        answer.findtext(".//sr:PreCommand/sr:GBCSPayload", namespaces=NS) for answer in (first, again)
+    ]
+    assert payloads[0] == payloads[1] is not None
+    signed = f"<sr:SignedPreCommand><sr:GBCSPayload>{payloads[0]}</sr:GBCSPayload></sr:SignedPreCommand>"
+    assert code_of(await rig.ask(request_xml("7.2", signed, cv=5))) == "I0"
+    assert code_of(await rig.ask(xml, "serviceT")) == "E40"
+    assert code_of(await rig.ask(request_xml("7.2", signed, cv=5))) == "E40"
+
+
+@pytest.mark.parametrize("status", list(DeviceStatus))
+async def test_which_statuses_a_request_may_reach(rig: Rig, schema: Any, status: DeviceStatus) -> None:
+    rig.head_end.inventory.set_status(ESME, status)
+    response = await rig.ask(request_xml("4.18", "<sr:ReadMeterBalance/>"))
+    schema(response)
+    is_there = status in ("Whitelisted", "InstalledNotCommissioned", "Commissioned", "Recovered")
+    assert code_of(response) == ("I0" if is_there else "E5")
+    assert len(rig.hub.asked) == is_there
