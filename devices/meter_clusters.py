@@ -36,6 +36,7 @@ _UNIT_WH: Final = 1_000_000  # uWh in a Wh, ul in a litre
 _STERLING: Final = 826  # ISO 4217
 _HIGHEST_TIER: Final = 15  # that PriceTier, a nibble, can tell
 _INT24_MAX: Final = 0x7FFFFF
+_UINT24_INVALID: Final = 0xFFFFFF
 # Summation: 3 digits right of the point, 6 left, leading zeros suppressed; as the dump of a real home.
 _FORMATTING: Final = 0x2B | 0x80
 
@@ -61,6 +62,8 @@ class MeterClusters:
         self.metering = core.add_server(ENDPOINT, "metering")
         self.prepayment = core.add_server(ENDPOINT, "prepayment")
         self.price = core.add_server(ENDPOINT, "price")
+        self.leaks_marker = False
+        """A fault of real gas meters: the invalid marker of 24 bits is said as the reading, 16 777.215 m3."""
         self.on_change: Callable[[], None] = lambda: None
         """Called after every command that may have changed the meter, refused ones too (they are logged)."""
         self.on_price_asked: Callable[[CommandContext], None] = lambda _context: None
@@ -106,7 +109,10 @@ class MeterClusters:
             metering_device_type=kinds.GAS_METERING if is_gas else kinds.ELECTRIC_METERING,
             status=0,
         )
-        cluster.bind("current_summation_delivered", lambda: self.present().reading)
+        cluster.bind(
+            "current_summation_delivered",
+            lambda: _UINT24_INVALID if self.leaks_marker else self.present().reading,
+        )
         cluster.bind("reading_snapshot_time", lambda: zigbee_s(self._civil.utc_us()))
         cluster.bind("supply_status", lambda: int(self.present().supply.state))
         cluster.bind("instantaneous_demand", self._demand)

@@ -142,6 +142,10 @@ async def _taps(home: Home, eui64: Eui64, values: dict[str, Any]) -> None:
     device.changed()
 
 
+async def _marker(home: Home, eui64: Eui64, values: dict[str, Any]) -> None:
+    _gas(home, eui64).clusters.leaks_marker = values["leaks"]
+
+
 _SENSORS: Final = tuple(sensor.name.lower() for sensor in Sensor if sensor.name)
 
 CONTROLS: Final[Mapping[str, Control]] = {
@@ -205,6 +209,12 @@ CONTROLS: Final[Mapping[str, Control]] = {
             words="Gas that will flow uncontrolled when the valve opens",
             keys=(Key(name="l_per_h", kind=int, words="litres an hour", low=0, high=100_000),),
             act=_taps,
+        ),
+        Control(
+            name="marker",
+            words="A gas meter's fault: ZigBee's marker of an invalid value leaks out as its reading",
+            keys=(Key(name="leaks", kind=bool, words="true: it says 16777.215 m3; false: cured"),),
+            act=_marker,
         ),
     )
 }

@@ -1,6 +1,6 @@
 """The laboratory's hands over HTTP: controls of devices, their parameters, what must change before enrolment.
 
-    POST /api/v1/devices/EUI64/sensors|power|battery|clock|voltage|appliances|taps    (tools/controls.py)
+    POST /api/v1/devices/EUI64/sensors|power|battery|clock|voltage|appliances|taps|marker    (controls.py)
     GET  /api/v1/devices/EUI64/parameters        each with its value, unit and source
     POST /api/v1/devices/EUI64/parameters        {"name": ..., "value": ...}
     GET  /api/v1/devices/EUI64/enrolment?group=  what is and what must be, where the two differ

@@ -7,9 +7,8 @@ import re
 
 def test_every_module_and_test_that_the_list_names_exists(repository):
     text = (repository / "devices" / "README.md").read_text(encoding="utf-8")
-    sources = "".join(
-        path.read_text() for path in sorted((repository / "tests" / "devices").glob("test_*.py"))
-    )
+    tests = sorted((repository / "tests").rglob("test_*.py"))
+    sources = "".join(path.read_text(encoding="utf-8") for path in tests)
     names = re.findall(r"`(test_\w+)`", text)
     assert len(names) > 80
     assert [name for name in names if f"def {name}(" not in sources] == []

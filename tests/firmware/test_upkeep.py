@@ -126,14 +126,23 @@ async def test_an_image_waits_for_its_hour_and_then_for_the_word(smets1_home):
     assert home.ppmid.images.version == NEW
 
 
-async def test_an_image_that_does_not_come_up_makes_way_for_the_old_one(smets1_home):
+@pytest.mark.parametrize("role", ["esme", "gsme", "ppmid", "ihd"])
+async def test_an_image_that_does_not_come_up_makes_way_for_the_old_one(smets1_home, role):
     home = await smets1_home(seed=7)
-    home.ihd.upkeep.proves_itself = lambda: home.ihd.images.version != NEW
-    offer(home, [home.ihd], start_utc_us=0)
-    await home.clock.advance(minutes=30)
-    assert (home.ihd.images.version, home.ihd.images.is_on_trial) == (NEW, True)
-    await home.clock.advance(hours=1)
-    assert (home.ihd.images.version, home.ihd.images.is_on_trial) == (1, False)
+    device = getattr(home, role)
+    device.upkeep.proves_itself = lambda: device.images.version != NEW
+    offer(home, [device], start_utc_us=0)
+    for _ in range(18 if role == "gsme" else 3):
+        await home.clock.advance(minutes=10)
+        if device.images.version == NEW:
+            break
+    assert (device.images.version, device.images.is_on_trial) == (NEW, True)
+    await home.clock.advance(minutes=70)
+    assert (device.images.version, device.images.is_on_trial) == (1, False)
+    await home.clock.advance(minutes=40)
+    if role != "gsme":
+        assert await shown_version(home, device) == 1
+    assert device.images.version == 1, "it does not fetch again what it has given up"
 
 
 async def test_a_download_goes_on_after_a_power_cut(smets1_home, tmp_path):

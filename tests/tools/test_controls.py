@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from smets1.devices.supply import SupplyState
 from smets1.devices.tamper import Sensor
 from smets1.errors import InputError
 from smets1.tools.controls import CONTROLS, control, differences, parameters, set_parameter
+from smets1.tools.duis_ask import ask
 from smets1.tools.home import Home
 from smets1.tools.open_api import open_api
 
@@ -69,6 +71,26 @@ async def test_covers_battery_voltage_and_taps(smets1_home: Any) -> None:
     assert gsme.press_to_confirm()
     await home.clock.advance(seconds=20)
     assert gsme.meter.supply.state is SupplyState.ARMED, "somebody has left a tap open"
+
+
+async def test_the_invalid_marker_leaks_out_as_a_reading_everywhere(smets1_home: Any) -> None:
+    """Display, CAD and supplier get 16777.215 m3, and the register has not moved."""
+    home = await smets1_home(toml="[han]\nreport_interval_s = 60\ngas_wake_s = 300\n" + SEVEN)
+    await home.clock.advance(minutes=12)
+    before = home.ihd.screen["gas meter"]
+    await do(home, home.gsme, "marker", leaks=True)
+    await home.clock.advance(minutes=12)
+    for display in (home.ihd, home.ppmid):
+        assert display.screen["gas meter"][1].endswith("16777.215 m3")
+    assert home.cad.model.gas.values["current_summation_delivered"] == 0xFFFFFF
+    answer = await ask(home, "4.1.1", home.gsme.eui64)
+    assert re.search(rb"16777[.]?215", answer.xml), answer.xml[:4000]
+    assert home.gsme.meter.reading < 10_000
+    await do(home, home.gsme, "marker", leaks=False)
+    await home.clock.advance(minutes=12)
+    assert home.ihd.screen["gas meter"] == before
+    with pytest.raises(InputError, match="no gas meter"):
+        await do(home, home.esme, "marker", leaks=True)
 
 
 async def test_a_clock_drifts_and_the_hub_sets_it_right(smets1_home: Any) -> None:
