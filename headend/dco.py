@@ -20,7 +20,7 @@ import hmac
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Any, Final, Self
+from typing import Any, Final, Protocol, Self
 
 import cbor2
 
@@ -43,7 +43,7 @@ from smets1.headend.duis.codes import UserRole
 from smets1.headend.srv import frames
 from smets1.headend.srv.critical import PERMITTED, Authorisation, Instruction
 
-__all__ = ["ANOMALY", "AnomalyLimits", "AuthorisationRequest", "Dco", "RotationOffer"]
+__all__ = ["ANOMALY", "AnomalyLimits", "AuthorisationRequest", "Dco", "DcoFace", "RotationOffer"]
 
 _log = logging.getLogger(__name__)
 
@@ -115,6 +115,19 @@ class _Record:
             next_key=next_key,
             given=tuple((str(i), bytes(d), int(c), int(t)) for i, d, c, t in given),
         )
+
+
+class DcoFace(Protocol):
+    """All that an S1SP may ask of the DCO about Critical Instructions: see `Dco`. No key goes either way."""
+
+    def authorise(self, request: AuthorisationRequest, *, now_utc_us: int) -> Authorisation: ...
+    def offer_rotation(
+        self, device: Eui64, s1sp_share: bytes, *, instruction_id: str, now_utc_us: int
+    ) -> RotationOffer: ...
+    def confirm_rotation(self, device: Eui64, generation: int, confirmation: bytes) -> bool: ...
+    def recognises(self, device: Eui64, generation: int, confirmation: bytes) -> bool: ...
+    def generation(self, device: Eui64) -> int: ...
+    def is_enrolled(self, device: Eui64) -> bool: ...
 
 
 class Dco:

@@ -35,7 +35,7 @@ from smets1.headend.access import (
 from smets1.headend.alerts import AlertDesk
 from smets1.headend.catalogue import is_nameable
 from smets1.headend.credentials import CredentialBook, Credentials
-from smets1.headend.dco import Dco
+from smets1.headend.dco import DcoFace
 from smets1.headend.duis.codes import CommandVariant, ResponseCode, ServicePath, UserRole
 from smets1.headend.duis.request import DuisRequest, RequestId, XmlNode, parse_request
 from smets1.headend.duis.response import ResponseBuilder, ResponseSigner, is_success
@@ -89,7 +89,7 @@ class HeadEnd:
         *,
         store: Store,
         wan: Wan,
-        dco: Dco,
+        dco: DcoFace,
         civil: CivilClock,
         signer: ResponseSigner,
         random_octets: Callable[[int], bytes],

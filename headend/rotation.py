@@ -21,7 +21,7 @@ from smets1.firmware.civil import CivilClock
 from smets1.firmware.sua import SHARE_OCTETS
 from smets1.firmware.wan.messages import WanEvent, WanRequest, WanResponse, WanStatus
 from smets1.firmware.zcl.clusters.smets1 import AUTHORISATION
-from smets1.headend.dco import Dco, RotationOffer
+from smets1.headend.dco import DcoFace, RotationOffer
 from smets1.headend.inventory import Inventory
 from smets1.headend.s1sp import S1sp, StepFailedError, Wan, wan_request_id
 from smets1.headend.srv import critical, frames
@@ -56,7 +56,7 @@ class Rotator:
         store: Store,
         s1sp: S1sp,
         wan: Wan,
-        dco: Dco,
+        dco: DcoFace,
         civil: CivilClock,
         random_octets: Callable[[int], bytes],
     ) -> None:

@@ -24,7 +24,7 @@ from smets1.errors import DecodeError, EmulatorError, NoAnswerError, RefusedErro
 from smets1.eui64 import Eui64, format_eui64
 from smets1.firmware.civil import CivilClock
 from smets1.firmware.wan.messages import WanRequest, WanResponse, WanStatus
-from smets1.headend.dco import ANOMALY, AuthorisationRequest, Dco
+from smets1.headend.dco import ANOMALY, AuthorisationRequest, DcoFace
 from smets1.headend.duis.codes import ResponseCode, UserRole
 from smets1.headend.srv import critical
 from smets1.headend.srv.steps import Answer, Outcome, Plan, RefusedByDeviceError, Step, Task
@@ -73,7 +73,7 @@ class Execution:
 class S1sp:
     """Carries executions out over the WAN."""
 
-    def __init__(self, *, store: Store, wan: Wan, dco: Dco, civil: CivilClock) -> None:
+    def __init__(self, *, store: Store, wan: Wan, dco: DcoFace, civil: CivilClock) -> None:
         self._store = store
         self._wan = wan
         self._dco = dco

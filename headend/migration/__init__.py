@@ -10,7 +10,9 @@ devices over the WAN. Out: signed XML files, DUIS requests, homes under the S1SP
 - `checks`, `epcl`, `registry`: what is checked of a home, against what.
 - `progress`: the state machine of one home; `timers`: 24 h, 48 h, 60 days.
 - `probe`: what is asked of devices; `smso`, `requesting_party`, `mcc`, `commissioning`: the parties around
-it. - `s1sp_desk`, `dco_desk`: the two that must agree. `utrn_period`: 3.14B to D. `separation`: 3.14E.
+it.
+- `s1sp_desk`, `dco_desk`: the two that must agree; `dco_calls`, `dco_process`: the DCO as a process.
+- `utrn_period`: 3.14B to D. `separation`: 3.14E.
 
 Sources: DCC's TMAD consultation for MOC Secure (March 2020), its migration guide (March 2019), Uplift 1.2.
 Most of TMAD itself is not public here: docs/assumptions.md lists what is ours. Left out: other groups'

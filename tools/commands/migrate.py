@@ -43,6 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--by-supplier", action="store_true", help="the supplier commissions, not the Commissioning Party"
     )
+    parser.add_argument("--dco-process", action="store_true", help="the DCO runs in a process of its own")
     parser.add_argument("--out", metavar="DIR", type=Path, help="write every migration file there")
     parser.add_argument(
         "--captures", action="store_true", help="with --out: the air of each home too, and its keys"
@@ -101,6 +102,7 @@ def _run_homes(args: argparse.Namespace) -> int:
         folder=args.out,
         captures=args.captures,
         by_supplier=args.by_supplier,
+        has_dco_process=args.dco_process,
         on_line=(lambda _line: None) if is_quiet else print,
     )
     if args.json:
@@ -126,8 +128,8 @@ def _tell(results: list[HomeResult], began_s: float, folder: Path | None) -> Non
 def _run_population(args: argparse.Namespace) -> int:
     from smets1.tools.migration.population import run_population
 
-    if args.dormant or args.by_supplier:
-        raise InputError("--population is mixed as it is: leave out --dormant and --by-supplier")
+    if args.dormant or args.by_supplier or args.dco_process:
+        raise InputError("--population is as it is: leave out --dormant, --by-supplier and --dco-process")
     is_quiet = args.json or args.quiet
     began_s = time.monotonic()
 

@@ -49,16 +49,17 @@ def migrate(
     folder: Path | None = None,
     captures: bool = False,
     by_supplier: bool = False,
+    has_dco_process: bool = False,
     on_line: Callable[[StoryLine], None] = lambda _line: None,
 ) -> list[HomeResult]:
     """Thursday's authorisations to the reports, in virtual time. Raises InputError, LostError.
 
     `folder`: every file is written there; `captures`: the air of each home too, with its keys.
-    `by_supplier`: the suppliers commission their devices themselves.
+    `by_supplier`: the suppliers commission their devices themselves. `has_dco_process`: the DCO runs apart.
     """
 
     async def main() -> list[HomeResult]:
-        rig = Rig(RigOptions(seed=seed, folder=folder, policy=_POLICY))
+        rig = Rig(RigOptions(seed=seed, folder=folder, policy=_POLICY, has_dco_process=has_dco_process))
         week = Rehearsal(rig, on_line=on_line, commissions_itself=by_supplier)
         try:
             return await _migrate(orders, rig, week, folder if captures else None)

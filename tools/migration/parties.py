@@ -6,6 +6,7 @@ import hashlib
 from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from smets1.eui64 import Eui64
 from smets1.firmware.seed import SeedTree
@@ -62,6 +63,13 @@ class Pki:
         self._trusted = pki.store_of(*self.credentials.values())
         stranger = TestPki(lambda label: seeds.octets(40, "stranger", label))
         self.stranger = stranger.issue(RP, "somebody else")
+
+    def certificates(self) -> tuple[tuple[Party, bytes], ...]:
+        """Of everybody, as DER."""
+        return tuple(
+            (party, credential.certificate.public_bytes(Encoding.DER))
+            for party, credential in self.credentials.items()
+        )
 
     def verifier(self) -> Verifier:
         return Verifier(self._trusted)

@@ -13,7 +13,9 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
+
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from smets1.devices.enrolment import DeviceKind, required_of
 from smets1.errors import InputError, LostError
@@ -24,7 +26,7 @@ from smets1.firmware.seed import SeedTree
 from smets1.firmware.wan.head_end import HeadEndWan
 from smets1.firmware.wan.messages import WanRequest, WanResponse
 from smets1.hardware.clock import EmulatorLoop
-from smets1.headend.dco import Dco
+from smets1.headend.dco import Dco, DcoFace
 from smets1.headend.duis.codes import DeviceType, ServicePath
 from smets1.headend.duis.request import parse_document, read_node
 from smets1.headend.duis.signature import XmlSigner
@@ -32,13 +34,14 @@ from smets1.headend.head_end import HeadEnd, HeadEndSettings
 from smets1.headend.inventory import InventoryDevice
 from smets1.headend.migration.commissioning import CommissioningParty
 from smets1.headend.migration.dco_desk import DcoDesk
+from smets1.headend.migration.dco_process import DcoProcess, DcoSettings
 from smets1.headend.migration.envelope import FileSigner, Receiver
 from smets1.headend.migration.files import DeviceEntry, Installation, SupplyStatus
 from smets1.headend.migration.mcc import Mcc
 from smets1.headend.migration.probe import Prober, Value, WanPort
 from smets1.headend.migration.registry import EligibleProducts, EpclEntry, Registration, Registry
 from smets1.headend.migration.requesting_party import RequestingParty
-from smets1.headend.migration.s1sp_desk import S1spDesk, S1spPolicy
+from smets1.headend.migration.s1sp_desk import DcoPort, S1spDesk, S1spPolicy
 from smets1.headend.migration.separation import Separation
 from smets1.headend.migration.smso import Smso, SmsoHome
 from smets1.headend.store import Store, StoredResponse
@@ -67,6 +70,7 @@ class RigOptions:
     policy: S1spPolicy = field(default_factory=S1spPolicy)
     folder: Path | None = None  # every file is written there
     nvm_dir: Path | None = None  # stores on disk; None: in memory
+    has_dco_process: bool = False  # the DCO runs in a process of its own
 
 
 @dataclass(slots=True)
@@ -83,6 +87,12 @@ class HomeBooks:
     @property
     def hub(self) -> Eui64:
         return self.smso.hub
+
+
+class DcoParty(DcoPort, Protocol):
+    """The DCO as the S1SP and the SMSO know it."""
+
+    def public_key(self, group_id: str) -> ec.EllipticCurvePublicKey: ...
 
 
 class _Router:
@@ -126,7 +136,8 @@ class Rig:
         self.on_alert: Callable[[str, str, Eui64 | None], None] = lambda _code, _user, _device: None
         self._wans: dict[Eui64, HeadEndWan] = {}
         self._store_nvm = _open(options.nvm_dir, "s1sp.nvm")
-        self._dco_nvm = _open(options.nvm_dir, "dco.nvm")
+        self._dco_nvm = _open(None if options.has_dco_process else options.nvm_dir, "dco.nvm")
+        self._dco_process: DcoProcess | None = None
         self._smso_nvm = _open(options.nvm_dir, "smso.nvm")
         self._ids = 0
         self._make_parties()
@@ -140,13 +151,7 @@ class Rig:
         for owner in (SUPPLIER, GAS_SUPPLIER, NETWORK):
             self.registry.add_certificate(self.pki.certificate(owner), owner)
         self.separation = Separation(self.nvm("separation"), self.products, GROUP)
-        vault = VaultNvm(
-            self._dco_nvm.device("dco"),
-            seeds.octets(VAULT_KEY_OCTETS, "DCO vault"),
-            random_octets=seeds.random("vault").randbytes,
-        )
-        self.dco_vault = vault
-        self.dco = Dco(vault, random_octets=seeds.random("dco").randbytes)
+        self._make_dco()
         database = str(options.nvm_dir / "requests.sqlite") if options.nvm_dir else ":memory:"
         self.store = Store.open(database)
         self.head_end = HeadEnd(
@@ -170,14 +175,6 @@ class Rig:
             separation=self.separation,
             supplier=SUPPLIER,
         )
-        self.dco_desk = DcoDesk(
-            self.dco,
-            receiver=Receiver(self.pki.verifier(), vault),
-            nvm=vault,
-            group_keys={GROUP: self.pki.group_key(GROUP)},
-            requesting_parties=frozenset({RP}),
-            s1sps=frozenset({S1SP}),
-        )
         self.mcc = Mcc(
             registry=self.registry,
             receiver=self.receiver("mcc"),
@@ -197,6 +194,43 @@ class Rig:
         )
         self.cp = self._commissioner(CP, is_supplier=False)
         self.supplier_cp = self._commissioner(SUPPLIER, is_supplier=True)
+
+    def _make_dco(self) -> None:
+        """Here, with a vault in a store of its own; or in a process of its own, where nobody can look."""
+        options, seeds = self.options, self.seeds
+        self.dco: DcoFace
+        self.dco_desk: DcoParty
+        vault_key = seeds.octets(VAULT_KEY_OCTETS, "DCO vault")
+        group_key = self.pki.group_key(GROUP)
+        if options.has_dco_process:
+            store = "" if options.nvm_dir is None else str(options.nvm_dir / "dco.nvm")
+            self._dco_process = DcoProcess(
+                DcoSettings(
+                    store=store or ":memory:",
+                    vault_key=vault_key,
+                    group_keys={GROUP: group_key.private_numbers().private_value.to_bytes(32, "big")},
+                    certificates=self.pki.certificates(),
+                    requesting_parties=frozenset({RP}),
+                    s1sps=frozenset({S1SP}),
+                    seed=seeds.octets(32, "DCO process"),
+                )
+            )
+            self.dco = self.dco_desk = self._dco_process.client
+            return
+        vault = VaultNvm(
+            self._dco_nvm.device("dco"), vault_key, random_octets=seeds.random("vault").randbytes
+        )
+        self.dco_vault = vault
+        self.own_dco = Dco(vault, random_octets=seeds.random("dco").randbytes)
+        self.own_desk = DcoDesk(
+            self.own_dco,
+            receiver=Receiver(self.pki.verifier(), vault),
+            nvm=vault,
+            group_keys={GROUP: group_key},
+            requesting_parties=frozenset({RP}),
+            s1sps=frozenset({S1SP}),
+        )
+        self.dco, self.dco_desk = self.own_dco, self.own_desk
 
     def _make_s1sp(self) -> S1spDesk:
         self.prober = Prober(self.router, self.civil, next_id=self._next_id, lifetime_us=_PROBE_US)
@@ -284,11 +318,15 @@ class Rig:
                 await books.home.close()
         for store in (self._store_nvm, self._dco_nvm, self._smso_nvm, self.store):
             store.close()
+        if self._dco_process is not None:
+            self._dco_process.close()
 
     async def power_off(self) -> None:
         """As kill -9 of S1SP, DCO and SMSO: what is not committed is lost. The homes live on."""
         for store in (self._store_nvm, self._dco_nvm, self._smso_nvm, self.store):
             store.close()
+        if self._dco_process is not None:
+            self._dco_process.kill()
         with suppress(LostError):
             await self.s1sp.close()
         await self.head_end.close()

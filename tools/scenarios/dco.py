@@ -71,7 +71,7 @@ async def _late_s1sp(stage: Set, *, hours: float) -> None:
     stage.say("[fault] the S1SP is killed before it has asked the DCO anything")
     await stage.switch_off(home)
     await stage.hours(hours)
-    dropped = stage.rig.dco_desk.expire(now_utc_us=stage.rig.civil.utc_us())
+    dropped = stage.rig.own_desk.expire(now_utc_us=stage.rig.civil.utc_us())
     stage.say(f"the DCO drops: {', '.join(verdict for _, verdict in dropped)}")
     stage.expect(bool(dropped), "the DCO has dropped the MEF")
     await stage.switch_on_again(home)
@@ -90,17 +90,17 @@ async def dco_drops_late_set(stage: Set) -> None:
     await stage.hours(23.9)
     now_utc_us = stage.rig.civil.utc_us()
     stage.expect(
-        not stage.rig.dco_desk.expire(now_utc_us=now_utc_us), "a little before 24 hours it keeps them"
+        not stage.rig.own_desk.expire(now_utc_us=now_utc_us), "a little before 24 hours it keeps them"
     )
     await stage.hours(0.2)
-    dropped = stage.rig.dco_desk.expire(now_utc_us=stage.rig.civil.utc_us())
+    dropped = stage.rig.own_desk.expire(now_utc_us=stage.rig.civil.utc_us())
     stage.expect([verdict.name for _, verdict in dropped] == ["DROP_SET"], "after 24 hours all is dropped")
 
 
 @scenario("more instructions than the DCO finds ordinary: it consents to no more", "guide 2.6.8 (anomalies)")
 async def dco_anomaly_threshold(stage: Set) -> None:
     home = await stage.start()
-    stage.rig.dco.set_limits(AnomalyLimits(per_device=0))
+    stage.rig.own_dco.set_limits(AnomalyLimits(per_device=0))
     stage.say("[fault] the DCO's limit for one device is used up")
     await stage.week.run_day([home])
     stage.expect_home(home, Expected(stage=Stage.ROLLED_BACK, row=Row.GSME_FAILED, account=Account.SUPPLIER))
@@ -114,16 +114,16 @@ async def ppmid_key_package(stage: Set) -> None:
     request = _activation(stage, ppmid)
     now_utc_us = stage.rig.civil.utc_us()
     stage.expect(
-        ppmid not in stage.rig.dco.package_of(home.hub), "a home of before the uplift has no PPMID key"
+        ppmid not in stage.rig.own_dco.package_of(home.hub), "a home of before the uplift has no PPMID key"
     )
     stage.expect_refusal(
         "no SUA key", lambda: stage.rig.dco.authorise(request, now_utc_us=now_utc_us), "11.3 at the PPMID"
     )
-    stage.rig.dco.extend_package(home.hub, ppmid, bytes(range(16)))
+    stage.rig.own_dco.extend_package(home.hub, ppmid, bytes(range(16)))
     stage.say("the DCO's key package of the home is updated with the PPMID's key")
     given = stage.rig.dco.authorise(request, now_utc_us=now_utc_us)
     stage.expect(given.counter == 1, "now the DCO authorises it")
-    stage.expect(stage.rig.dco.package_of(home.hub) == [ppmid], "and the package lists it")
+    stage.expect(stage.rig.own_dco.package_of(home.hub) == [ppmid], "and the package lists it")
 
 
 def _activation(stage: Set, ppmid: Eui64) -> AuthorisationRequest:
@@ -174,7 +174,7 @@ async def attack_dco_alone(stage: Set) -> None:
     home = await stage.start()
     await stage.week.run_day([home])
     esme = stage.real(home).esme
-    values = vars(stage.rig.dco_desk) | vars(stage.rig.dco)
+    values = vars(stage.rig.own_desk) | vars(stage.rig.own_dco)
     stage.expect(
         not any(hasattr(value, "ask") for value in values.values()),
         "nothing that the DCO holds can ask a device",

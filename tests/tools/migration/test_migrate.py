@@ -79,7 +79,7 @@ def test_home_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     home.write_text(
         "".join(f'[[device]]\nrole = "{role}"\neui64 = "00-DB-12-34-56-78-90-{at}"\n' for role, at in devices)
     )
-    assert main(["migrate", str(home), "--by-supplier", "--quiet"]) == 0
+    assert main(["migrate", str(home), "--by-supplier", "--dco-process", "--quiet"]) == 0
     assert "00-DB-12-34-56-78-90-C2  Commissioned" in capsys.readouterr().out
 
 
