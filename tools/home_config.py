@@ -69,6 +69,7 @@ class Role(StrEnum):
 class RadioKind(StrEnum):
     AIR = "air"
     RCP = "rcp"
+    BRIDGE = "air+rcp"  # on the air and on a stick at once
     EZSP = "ezsp"
 
 

@@ -230,11 +230,14 @@ def parse_radio(text: str) -> RadioSpec:
     kind, colon, port = text.partition(":")
     kinds = [known.value for known in RadioKind]
     if not colon or kind not in kinds:
-        raise InputError(f"{text!r} is no radio: write air:, rcp:/dev/ttyACM0 or ezsp:/dev/ttyUSB0")
+        known = "air:, rcp:/dev/ttyACM0, ezsp:/dev/ttyUSB0 or air+rcp:/dev/ttyACM0"
+        raise InputError(f"{text!r} is no radio: write {known}")
     if (kind == RadioKind.AIR) == bool(port):
         example = "air:" if kind == RadioKind.AIR else f"{kind}:/dev/ttyUSB0"
         raise InputError(f"{text!r} is no radio: write {example}")
     spec = RadioSpec(kind=RadioKind(kind), port=port)
+    if spec.kind is RadioKind.BRIDGE and spec.is_simulated:
+        raise InputError(f"{text!r} is no radio: a simulated stick is on the simulated air already")
     if spec.is_simulated and port not in _SIMULATED_PORTS[spec.kind]:
         known = " or ".join(f"{kind}:{each}" for each in _SIMULATED_PORTS[spec.kind])
         raise InputError(f"{text!r} is no radio: write {known}")

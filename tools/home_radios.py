@@ -24,7 +24,7 @@ from smets1.hardware.ezsp.bellows_line import require_bellows
 from smets1.hardware.ezsp.modem import ModemConfig
 from smets1.hardware.ezsp.radio import EzspRadio
 from smets1.hardware.radio import FrameRadio, HanPort, NodeRole
-from smets1.hardware.rcp import MemoryCable, RcpRadio, open_pipe
+from smets1.hardware.rcp import BridgeRadio, MemoryCable, RcpRadio, open_pipe
 from smets1.hardware.rcp.pipe import BytePipe
 from smets1.tools.dongle import Dongle, EzspDongle
 from smets1.tools.home_config import DeviceConfig, HomeConfig, RadioKind, Role
@@ -87,7 +87,10 @@ class HomeRadios:
     def _frame_radio(self, device: DeviceConfig) -> FrameRadio:
         if device.radio.kind is RadioKind.AIR:
             return self._air.radio(device.eui64, name=device.role.value)
-        return RcpRadio(self._pipe(device), device.eui64, self._loop)
+        stick = RcpRadio(self._pipe(device), device.eui64, self._loop)
+        if device.radio.kind is RadioKind.RCP:
+            return stick
+        return BridgeRadio(self._air.radio(device.eui64, name=device.role.value), stick)
 
     def _pipe(self, device: DeviceConfig, *baud: int) -> BytePipe:
         if not device.radio.is_simulated:

@@ -13,7 +13,8 @@ transmission, GPIO. Vectors: the draft's, in tests/hardware/test_spinel.py. Try:
 `python -m pytest tests/hardware/test_spinel*.py tests/tools/dongle` and `smets1 dongle --rcp`.
 """
 
+from smets1.hardware.rcp.bridge import BridgeRadio
 from smets1.hardware.rcp.pipe import BytePipe, MemoryCable, PipeListener, open_pipe
 from smets1.hardware.rcp.radio import RcpRadio
 
-__all__ = ["BytePipe", "MemoryCable", "PipeListener", "RcpRadio", "open_pipe"]
+__all__ = ["BridgeRadio", "BytePipe", "MemoryCable", "PipeListener", "RcpRadio", "open_pipe"]
