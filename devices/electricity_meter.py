@@ -153,10 +153,10 @@ class ElectricityMeterCore(MeterCore):
     # --- time ------------------------------------------------------------------------------------
 
     def _more_edges(self) -> list[int | None]:
-        return [self.limiter.next_timer_us(), self.voltage.next_timer_us() if self._has_power else None]
+        return [self.limiter.next_timer_us(), self.voltage.next_timer_us() if self._is_awake else None]
 
     def _on_edge(self) -> None:
-        if self._has_power:
+        if self._is_awake:
             self._take_voltage(self.voltage.on_timer(self._own_street, utc_us=self.now_us))
         if self.limiter.on_timer(utc_us=self.now_us, energy_uwh=self.registers.quantity):
             self._note(AlertCode.LOAD_LIMIT_EXCEEDED, f"above {self.limiter.limit.threshold_w} W")

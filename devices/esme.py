@@ -17,7 +17,7 @@ from smets1.errors import NoAnswerError
 from smets1.firmware.alert_data import LAST_GASP
 from smets1.firmware.device import ENDPOINT, TROUBLE, Board, Factory
 from smets1.firmware.tunnel_service import TunnelClient
-from smets1.firmware.wire import WireEnd
+from smets1.firmware.wire import Held, WireEnd
 from smets1.firmware.zcl.clusters.events import EVENTS
 from smets1.firmware.zcl.clusters.smets1 import AUTHORISATION
 from smets1.firmware.zcl.fields import Values
@@ -60,7 +60,18 @@ class Esme(MeterDevice):
         self._ribbon = ribbon
         ribbon.handler = self._on_ribbon
 
-    def _on_ribbon(self, endpoint: int, cluster_id: int, frame: bytes) -> bytes | None:
+    def _on_ribbon(self, endpoint: int, cluster_id: int, frame: bytes) -> bytes | Held | None:
+        later: Held = asyncio.get_running_loop().create_future()
+
+        def obey() -> None:
+            if not later.done():
+                later.set_result(self._execute(endpoint, cluster_id, frame))
+
+        if self.hold.offer(cluster_id, frame, obey, who=later):
+            return later
+        return self._execute(endpoint, cluster_id, frame)
+
+    def _execute(self, endpoint: int, cluster_id: int, frame: bytes) -> bytes | None:
         context = CommandContext(now_us=self.scheduler.now_us(), via=Via.WIRE)
         answer = self.app.execute(endpoint, cluster_id, frame, context)
         self.nvm.commit()  # before the answer is on the ribbon

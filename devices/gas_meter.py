@@ -121,7 +121,7 @@ class GasMeterCore(MeterCore):
 
     def _on_half_hour(self, *, is_charged: bool) -> None:
         super()._on_half_hour(is_charged=is_charged)
-        if self._has_power:
+        if self._is_awake:
             self.battery.sleep(HALF_HOUR_US)
             self.battery.wake()
             self._take_battery()

@@ -34,6 +34,7 @@ from smets1.devices.register_clusters import RegisterClusters
 from smets1.devices.screens import SYMBOLS
 from smets1.devices.setting_clusters import SettingClusters
 from smets1.devices.tokens import TopUpDesk, TopUpResult
+from smets1.devices.vend_hold import VendHold
 from smets1.errors import DecodeError, RefusedError, SecurityError
 from smets1.firmware.device import ENDPOINT, TROUBLE, Board, Device, Factory
 from smets1.firmware.key_proof import NONCE_OCTETS
@@ -44,7 +45,7 @@ from smets1.firmware.zcl.fields import Values
 from smets1.firmware.zcl.server import Answer, ClusterInstance, CommandContext, Via, reply
 from smets1.firmware.zcl.status import FrameType, Side, Status
 from smets1.hardware.clock import Timer
-from smets1.hardware.radio import COORDINATOR, KeyOrigin, LinkKey
+from smets1.hardware.radio import COORDINATOR, ApsIndication, KeyOrigin, LinkKey
 
 __all__ = ["PUSH_PAUSE_S", "MeterDevice"]
 
@@ -130,6 +131,7 @@ class MeterDevice(Device):
             commit=self._on_keys,
         )
         self.clusters.on_top_up = self.face.unlock
+        self.hold = VendHold(lambda: self.face.panel.keypad.is_in_vend_mode)
         assert self.upkeep is not None, "only the hub has none"
         self.settings = SettingClusters(
             self.app.core,
@@ -199,6 +201,18 @@ class MeterDevice(Device):
         self.clusters.prepayment.touch("credit_remaining", "credit_status")
         self._on_change()
         self.nvm.commit()
+        self.hold.release()
+
+    def on_message(self, indication: ApsIndication) -> None:
+        """A top-up that comes while a code is being typed waits for the end of Vend Mode."""
+
+        def obey() -> None:
+            if not self._is_closing:
+                super(MeterDevice, self).on_message(indication)
+
+        who = (indication.source, indication.source_endpoint)
+        if not self.hold.offer(indication.cluster_id, indication.payload, obey, who=who):
+            super().on_message(indication)
 
     # --- life -------------------------------------------------------------------------------------
 

@@ -109,6 +109,7 @@ class MeterLife:
         self._profile_mark = 0  # register in whole units at the last half hour
         self._settled_us = -1  # thresholds have been looked at at this instant
         self._has_power = True
+        self._is_skipping = False  # the clock is being set forward: time that nobody lives
         self._events: list[LogEntry] = []
 
     # --- what differs between the fuels ----------------------------------------------------------
@@ -217,9 +218,9 @@ class MeterLife:
         self.account.shift_timers(delta_us)
         self._shift_timers(delta_us)
         if delta_us > 0:
-            had_power, self._has_power = self._has_power, False
+            self._is_skipping = True
             self.advance(to_us)
-            self._has_power = had_power
+            self._is_skipping = False
         else:
             self.now_us = self.account.now_us = to_us
             self._settled_us = -1
@@ -236,7 +237,12 @@ class MeterLife:
 
     @property
     def _is_flowing(self) -> bool:
-        return self.supply.is_on and self._has_power
+        return self.supply.is_on and self._is_awake
+
+    @property
+    def _is_awake(self) -> bool:
+        """Whether it senses anything: it has power, and time is lived and not left out."""
+        return self._has_power and not self._is_skipping
 
     def _boundary_us(self) -> int:
         now_us = self.now_us

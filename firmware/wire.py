@@ -2,7 +2,8 @@
 
 In the Secure set the hub is plugged into the ESME: what the head end asks of the ESME does not
 cross the HAN. The frames are the same ZCL frames as on the air; what carries them inside the real
-product is not public, so here a frame simply arrives `LATENCY_US` later, or not at all while cut.
+product is not public, so here a frame simply arrives `LATENCY_US` later, or not at all while cut. An end may
+put its answer off; who asked waits for it as long as the other end has power, ten minutes at most.
 """
 
 from __future__ import annotations
@@ -10,20 +11,23 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from logging import getLogger
-from typing import Final
+from typing import Final, TypeAlias
 
 from smets1.errors import LostError, NoAnswerError
 from smets1.hardware.clock import Scheduler
 
-__all__ = ["LATENCY_US", "Wire", "WireEnd", "WireHandler"]
+__all__ = ["LATENCY_US", "Held", "Wire", "WireEnd", "WireHandler"]
 
 _log = getLogger(__name__)
 
 LATENCY_US: Final = 20_000
 ANSWER_TIMEOUT_US: Final = 2_000_000
 
-WireHandler = Callable[[int, int, bytes], bytes | None]
-"""(endpoint, cluster id, ZCL frame) -> the answering ZCL frame, or None."""
+HELD_TIMEOUT_US: Final = 600_000_000
+
+Held: TypeAlias = asyncio.Future[bytes | None]
+WireHandler = Callable[[int, int, bytes], bytes | Held | None]
+"""(endpoint, cluster id, ZCL frame) -> the answering ZCL frame, or None; or it says: later."""
 
 
 class Wire:
@@ -51,6 +55,7 @@ class WireEnd:
         self._wire = wire
         self.peer: WireEnd = self
         self.handler: WireHandler | None = None
+        self._held: list[asyncio.Future[bytes | None]] = []  # what this end will answer later
 
     async def exchange(self, endpoint: int, cluster_id: int, frame: bytes) -> bytes | None:
         """Hand over one ZCL frame and wait for what the other end answers (None: it has no answer).
@@ -63,11 +68,17 @@ class WireEnd:
         scheduler.call_at_us(
             scheduler.now_us() + LATENCY_US, self.peer._deliver, answer, endpoint, cluster_id, frame
         )
-        try:
-            async with asyncio.timeout(ANSWER_TIMEOUT_US / 1e6):
-                return await answer
-        except TimeoutError:
-            raise NoAnswerError("the meter on the ribbon", 1, ANSWER_TIMEOUT_US) from None
+        started_us = scheduler.now_us()
+        while True:
+            done, _ = await asyncio.wait({answer}, timeout=ANSWER_TIMEOUT_US / 1e6)
+            if done:
+                return answer.result()
+            waited_us = scheduler.now_us() - started_us
+            is_held = answer in self.peer._held and waited_us < HELD_TIMEOUT_US
+            if not is_held or self.peer.handler is None:  # nobody there, or not any more
+                answer.cancel()
+                self.peer._forget(answer)
+                raise NoAnswerError("the meter on the ribbon", 1, waited_us)
 
     def tell(self, endpoint: int, cluster_id: int, frame: bytes) -> None:
         """Hand over one frame and wait for nothing: the last word of who is losing power."""
@@ -88,6 +99,26 @@ class WireEnd:
         except LostError as error:  # what is not durable is not acknowledged
             _log.error("no answer over the ribbon: %s", error)
             return
+        if isinstance(reply, asyncio.Future):
+            self._held.append(answer)
+            reply.add_done_callback(lambda done: self._answer_held(answer, endpoint, cluster_id, done))
+            return
+        self._answer(answer, endpoint, cluster_id, reply)
+
+    def _answer_held(
+        self, answer: asyncio.Future[bytes | None], endpoint: int, cluster_id: int, reply: Held
+    ) -> None:
+        if not reply.cancelled() and not self._wire.is_cut:
+            self._answer(answer, endpoint, cluster_id, reply.result())
+        self._forget(answer)
+
+    def _forget(self, answer: asyncio.Future[bytes | None]) -> None:
+        if answer in self._held:
+            self._held.remove(answer)
+
+    def _answer(
+        self, answer: asyncio.Future[bytes | None], endpoint: int, cluster_id: int, reply: bytes | None
+    ) -> None:
         if reply is not None:
             self._wire.tap(self, endpoint, cluster_id, reply)
         scheduler = self._wire.scheduler

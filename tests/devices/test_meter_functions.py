@@ -329,15 +329,19 @@ def test_without_power_nothing_is_metered_even_if_asked():
 
 
 @pytest.mark.parametrize(
-    ("sensor", "code"),
+    ("is_gas", "sensor", "code"),
     [
-        (Sensor.METER_COVER, AlertCode.METER_COVER_REMOVED),
-        (Sensor.TERMINAL_COVER, AlertCode.TERMINAL_COVER_REMOVED),
-        (Sensor.MAGNET, AlertCode.STRONG_MAGNETIC_FIELD),
+        (False, Sensor.METER_COVER, AlertCode.METER_COVER_REMOVED),
+        (False, Sensor.TERMINAL_COVER, AlertCode.TERMINAL_COVER_REMOVED),
+        (False, Sensor.MAGNET, AlertCode.STRONG_MAGNETIC_FIELD),
+        (True, Sensor.METER_COVER, AlertCode.METER_COVER_REMOVED),
+        (True, Sensor.BATTERY_COVER, AlertCode.BATTERY_COVER_REMOVED),
+        (True, Sensor.MAGNET, AlertCode.STRONG_MAGNETIC_FIELD),
+        (True, Sensor.TILT, AlertCode.OTHER_PHYSICAL_ACCESS),
     ],
 )
-def test_tamper_is_logged_once_for_each_opening(sensor, code):
-    subject = meter()
+def test_tamper_is_logged_once_for_each_opening(is_gas, sensor, code):
+    subject = gas_meter() if is_gas else meter()
     for is_open in (True, True, False, True):
         subject.feel(sensor, is_open=is_open, utc_us=START + 1)
     assert codes(subject) == [AlertCode.TAMPER, code] * 2
@@ -689,6 +693,40 @@ def test_an_overload_and_an_open_confirmation_keep_their_length_over_a_set_clock
     subject.press_a(utc_us=START + HOUR_US + 16 * SECOND_US)
     subject.set_clock(START, utc_us=START + HOUR_US + 20 * SECOND_US)
     assert subject.press_b(utc_us=START + 26 * SECOND_US) is SupplyOutcome.DONE
+
+
+@pytest.mark.parametrize("step_us", [-2 * HOUR_US, 2 * HOUR_US])
+def test_what_runs_keeps_its_length_over_a_set_clock(step_us):
+    """A window of the load limit, the grace of a change of mode, the look at the flow of gas."""
+    subject, kettle = limited(period_s=600)
+    kettle.switch(True, utc_us=START)
+    at_us = START + 5 * MINUTE_US
+    subject.set_clock(at_us + step_us, utc_us=at_us)
+    subject.advance(at_us + step_us + 5 * MINUTE_US - 1)
+    assert subject.supply.is_on
+    subject.advance(at_us + step_us + 5 * MINUTE_US)
+    assert subject.supply.state is SupplyState.OFF
+
+    subject = meter(balance_mp=-POUND)
+    subject.set_payment_mode(PaymentMode.PREPAYMENT, utc_us=START)
+    at_us = START + 12 * HOUR_US
+    subject.set_clock(at_us + step_us, utc_us=at_us)
+    subject.advance(at_us + step_us + 12 * HOUR_US - 1)
+    assert subject.supply.is_on
+    subject.advance(at_us + step_us + 12 * HOUR_US)
+    assert subject.supply.state is SupplyState.OFF
+
+    subject = gas_meter()
+    subject.disable_supply(utc_us=START + HOUR_US)
+    subject.arm_supply(utc_us=START + HOUR_US)
+    subject.set_open_taps(500, utc_us=START + HOUR_US)
+    subject.confirm_supply(utc_us=START + HOUR_US)
+    at_us = START + HOUR_US + 5 * SECOND_US
+    subject.set_clock(at_us + step_us, utc_us=at_us)
+    subject.advance(at_us + step_us + 5 * SECOND_US - 1)
+    assert subject.supply.is_on
+    subject.advance(at_us + step_us + 5 * SECOND_US)
+    assert subject.supply.state is SupplyState.ARMED
 
 
 def test_set_back_a_day_the_displays_begin_the_day_anew():
