@@ -507,6 +507,7 @@ async def open_home(
     try:
         if file is not None:
             home.capture = Capture(home.air, file.path, epoch_utc_us=home.civil.utc_us() - loop.now_us())
+            home.radios.note = home.capture.note
         await home.start()
         if file is not None:
             file.keep()

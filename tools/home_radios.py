@@ -61,6 +61,8 @@ class HomeRadios:
         self.cables: dict[Eui64, MemoryCable] = {}
         self.dongles: dict[Eui64, Dongle | EzspDongle] = {}
         self.open_pipe: Callable[..., BytePipe] = open_pipe
+        self.note: Callable[[int, bytes], object] = lambda time_us, psdu: None
+        """Told each frame of a real RCP stick, which no tap of the air hears."""
         self._air = air
         self._loop = loop
         self._seeds = seeds
@@ -88,6 +90,8 @@ class HomeRadios:
         if device.radio.kind is RadioKind.AIR:
             return self._air.radio(device.eui64, name=device.role.value)
         stick = RcpRadio(self._pipe(device), device.eui64, self._loop)
+        if not device.radio.is_simulated:
+            stick.tap = lambda psdu: self.note(self._loop.now_us(), psdu)
         if device.radio.kind is RadioKind.RCP:
             return stick
         return BridgeRadio(self._air.radio(device.eui64, name=device.role.value), stick)

@@ -1,10 +1,14 @@
-"""A capture of the whole air as a pcapng file, link type 195: each frame as it was sent, with FCS."""
+"""A capture of the whole air as a pcapng file, link type 195: each frame as it was sent, with FCS.
+
+Frames of real RCP sticks may be noted beside those of the air: as our stack gave them to a stick, or had them
+from one, each once, without acknowledgements and a stick's own repeats.
+"""
 
 from __future__ import annotations
 
 from logging import getLogger
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Final
 
 from smets1.errors import InputError, LostError
 from smets1.eui64 import Eui64
@@ -17,6 +21,8 @@ __all__ = ["Capture"]
 
 
 _LOG = getLogger(__name__)
+_SAME_US: Final = 50_000
+"""Octets that come again within this are one frame, heard by more than one stick."""
 
 
 class Capture:
@@ -40,6 +46,7 @@ class Capture:
         self.frame_count = 0
         self._writer = PcapngWriter(file, epoch_utc_us=epoch_utc_us)
         self._untap = air.tap(self._on_frame)
+        self._noted: dict[bytes, int] = {}
         self._is_open = True
         self._failure = ""
 
@@ -52,6 +59,14 @@ class Capture:
             self._writer.write(time_us, octets)
         except OSError as error:
             self._fail(error)
+
+    def note(self, time_us: int, psdu: bytes) -> None:
+        """A frame that a real stick sends or hears. Several sticks hear the same one."""
+        for old in [old for old, when_us in self._noted.items() if time_us - when_us > _SAME_US]:
+            del self._noted[old]
+        if psdu not in self._noted and self._is_open and not self._failure:
+            self._noted[psdu] = time_us
+            self._on_frame(time_us, psdu, 0, Fate.RECEIVED)
 
     def flush(self) -> None:
         try:

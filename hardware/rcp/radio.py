@@ -7,7 +7,7 @@ A port that is lost is opened again, every second, for as long as the radio is n
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from logging import getLogger
 from typing import Any, Final
 
@@ -53,6 +53,8 @@ class RcpRadio:
         self.up = asyncio.Event()
         """Set while the stick is up."""
         self.lost_count = 0
+        self.tap: Callable[[bytes], object] = lambda psdu: None
+        """Told each frame that is sent or heard, for a capture."""
         self._want(Property.MAC_15_4_LADDR, eui64)
         self.set_channel(CHANNELS[0])
         self.set_pan(0xFFFF, 0xFFFF, coordinator=False)
@@ -101,6 +103,7 @@ class RcpRadio:
         if not 0 < len(psdu) <= MAX_FRAME_OCTETS:
             raise MisuseError(f"a frame has 1..{MAX_FRAME_OCTETS} octets without FCS, not {len(psdu)}")
         self._is_busy = True
+        self.tap(bytes(psdu))
         self._host.transmit(bytes(psdu), retries=retries, now_us=self._scheduler.now_us())
         self._drain_octets()
 
@@ -200,6 +203,7 @@ class RcpRadio:
                 if self._listener is not None:
                     self._listener.on_transmitted(outcome)
             case Heard(psdu, lqi, rssi_dbm):
+                self.tap(psdu)
                 if self._listener is not None:
                     self._listener.on_frame(psdu, lqi, rssi_dbm)
             case Energy(channel, rssi_dbm):

@@ -104,7 +104,7 @@ def _tell(
     found: list[Difference], first: World, second: World, counts: tuple[int, int], say: Callable[[str], None]
 ) -> None:
     if not all(counts):
-        say("no capture to compare: real sticks are not on our air (see hardware/README.md)")
+        say("no capture to compare: what EZSP sticks say to each other we do not hear (hardware/README.md)")
         return
     worlds = f"{first.radios} ({counts[0]} commands) and {second.radios} ({counts[1]})"
     say(f"{worlds}: {len(found) or 'no'} differences")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Coroutine
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,6 +20,7 @@ from smets1.tools.dongle import Dongle
 from smets1.tools.home import open_home
 from smets1.tools.home_config import RadioKind
 from smets1.tools.home_file import parse_radio
+from smets1.tools.script.transcript import read_transcript
 
 NEAR, FAR = METER, METER + 1
 ACKED_DATA = 0x8861
@@ -148,7 +150,7 @@ def test_who_was_heard_on_one_side_is_spoken_to_there() -> None:
     play(scene())
 
 
-def test_a_home_with_a_display_on_real_radio(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_home_with_a_display_on_real_radio(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """The hub bridges; meters are simulated; the display runs elsewhere, in another home file, on the other air."""
     assert parse_radio("air+rcp:/dev/ttyACM0").kind is RadioKind.BRIDGE
     home_toml = """
@@ -181,6 +183,8 @@ runs_here = false
 role = "ihd"
 """
 
+    path = tmp_path / "home.pcapng"
+
     async def scene() -> None:
         loop = asyncio.get_running_loop()
         assert isinstance(loop, EmulatorLoop)
@@ -189,13 +193,18 @@ role = "ihd"
         display = await open_home(toml=display_toml, waits=False)
         dongle = Dongle(display.air, cable.stick, STICK)
         await dongle.start()
-        home = await open_home(toml=home_toml)
+        home = await open_home(toml=home_toml, capture=path)
         await display.joined(300)
         await asyncio.sleep(20)
         assert "connected" in display.ihd.screen["home"][0]
         assert home.device(display.ihd.eui64) is None
+        keys.extend(home.keys.lines())
         await display.close()
         await home.close()
         await dongle.close()
 
+    keys: list[str] = []
     run(scene(), speed=20)
+    names = {0x00DB1234567890A0: "esme", 0x00DB1234567890A2: "chf", 0x00DB1234567890A5: "ihd"}
+    commands = read_transcript(path.read_bytes(), keys, names)
+    assert {"esme", "chf", "ihd"} <= {each.sender for each in commands}, "of both sides, in one capture"
