@@ -21,9 +21,10 @@ from smets1.devices.supply import SupplyState
 from smets1.devices.tokens import TopUpDesk, TopUpResult
 from smets1.errors import DecodeError, NoAnswerError, RefusedError
 from smets1.firmware.device import ENDPOINT, TROUBLE, Board, Factory
+from smets1.firmware.zcl.clusters import CLUSTERS
 from smets1.firmware.zcl.clusters.metering import METERING, NotificationFlags, NotificationScheme
 from smets1.firmware.zcl.fields import Values
-from smets1.firmware.zcl.frame import ZclHeader
+from smets1.firmware.zcl.frame import ZclHeader, read_command
 from smets1.firmware.zcl.server import Answer, CommandContext
 from smets1.firmware.zcl.status import FrameType, GeneralCommand, Side, Status
 from smets1.hardware.radio import COORDINATOR, ApsIndication
@@ -242,8 +243,7 @@ class Gsme(MeterDevice):
         price = self.clusters.current_price()
         self.app.command(COORDINATOR, endpoint, "price", "publish_price", sender=Side.SERVER, **price)
         registers = self.registers
-        if registers.counter_names:
-            await self.app.send_report(COORDINATOR, endpoint, registers.data, registers.counter_names)
+        await self.app.send_report(COORDINATOR, endpoint, registers.data, registers.data_names)
         await self.app.send_report(COORDINATOR, endpoint, self.clusters.prepayment, _ACCOUNT_REPORT)
         names = (*_METER_REPORT, *registers.register_names)
         await self.app.send_report(COORDINATOR, endpoint, self.clusters.metering, names)
@@ -264,7 +264,7 @@ class Gsme(MeterDevice):
         return Status.SUCCESS
 
     def on_message(self, indication: ApsIndication) -> None:
-        if _is_command(indication.payload):
+        if _is_command(indication.cluster_id, indication.payload):
             self._command_count += 1
         super().on_message(indication)
 
@@ -311,12 +311,18 @@ class Gsme(MeterDevice):
         return supply.state, account.status, self.desk.accepted_count
 
 
-def _is_command(octets: bytes) -> bool:
-    """Whether a frame off the air asks something of the meter's servers, and is no mere acknowledgement."""
+def _is_command(cluster_id: int, octets: bytes) -> bool:
+    """Whether a frame off the air asks something of the meter, and is no mere acknowledgement.
+
+    What an energy service interface publishes does (a change of tenancy); answers to the meter itself do not.
+    """
     try:
         header, _ = ZclHeader.decode(octets)
-    except DecodeError:
+        if header.frame_type is FrameType.GLOBAL:
+            return header.sender is Side.CLIENT and header.command_id != GeneralCommand.DEFAULT_RESPONSE
+        if header.sender is Side.CLIENT:
+            return True
+        name, _ = read_command(CLUSTERS[cluster_id], octets)
+    except (DecodeError, KeyError):
         return False
-    is_general = header.frame_type is FrameType.GLOBAL
-    is_acknowledgement = is_general and header.command_id == GeneralCommand.DEFAULT_RESPONSE
-    return header.sender is Side.CLIENT and not is_acknowledgement
+    return name.startswith("publish_")

@@ -1,7 +1,8 @@
 """A meter's logs on the HAN: profiles, snapshots, top-ups, debt payments, events.
 
 Beside `meter_clusters.py`, which shows what a meter is at this moment. Who asks from within the home sees
-the profile from the change of tenancy on; the head end sees all of it, and it alone clears the event log.
+what was used and paid from the change of tenancy on; the head end sees all of it, and it alone clears the
+event log.
 
 Source: SE 1.2 07-5356-19, D.3.3 (GetSampledData, GetSnapshot), D.7 (GetPrepaySnapshot, GetTopUpLog,
 GetDebtRepaymentLog), D.11 (Events); DUIS services 3.3, 4.4, 4.6.1, 4.8, 4.10, 6.13.
@@ -24,7 +25,7 @@ from smets1.firmware.zcl.clusters.events import EventLogId
 from smets1.firmware.zcl.clusters.snapshots import SampleId, SampleType
 from smets1.firmware.zcl.execute import ZclCore
 from smets1.firmware.zcl.fields import Values
-from smets1.firmware.zcl.log_pages import SampleSource, Slots, event_page, pick_snapshot, sample_page
+from smets1.firmware.zcl.log_pages import SampleSource, Slots, event_page, pick_snapshot, sample_page, since
 from smets1.firmware.zcl.server import Answer, CommandContext, reply
 from smets1.firmware.zcl.status import Status
 
@@ -74,12 +75,14 @@ def interval_us(sample_id: int) -> int:
     return SLOT_US if sample_id == SampleId.NETWORK else HALF_HOUR_US
 
 
-def top_up_log(meter: MeterCore, *, latest_s: int = _NOT_KNOWN, count: int = 0) -> Values:
+def top_up_log(
+    meter: MeterCore, *, earliest_s: int = 0, latest_s: int = _NOT_KNOWN, count: int = 0
+) -> Values:
     """PublishTopUpLog: the last credits, latest first. Their codes are not kept."""
     rows = [
         {"top_up_code": b"", "top_up_amount": top_up.amount_mp, "top_up_time": zigbee_s(top_up.utc_us)}
         for top_up in meter.account.top_ups
-        if zigbee_s(top_up.utc_us) <= latest_s
+        if earliest_s <= zigbee_s(top_up.utc_us) <= latest_s
     ]
     return {
         "command_index": 0,
@@ -88,7 +91,7 @@ def top_up_log(meter: MeterCore, *, latest_s: int = _NOT_KNOWN, count: int = 0) 
     }
 
 
-def debt_log(meter: MeterCore, *, latest_s: int = _NOT_KNOWN, count: int = 0) -> Values:
+def debt_log(meter: MeterCore, *, earliest_s: int = 0, latest_s: int = _NOT_KNOWN, count: int = 0) -> Values:
     """PublishDebtLog: payments of the payment-based debt, latest first; what was left then is not kept."""
     rows = [
         {
@@ -98,7 +101,7 @@ def debt_log(meter: MeterCore, *, latest_s: int = _NOT_KNOWN, count: int = 0) ->
             "outstanding_debt": _NOT_KNOWN,
         }
         for payment in reversed(meter.billing.payments)
-        if zigbee_s(payment.utc_us) <= latest_s
+        if earliest_s <= zigbee_s(payment.utc_us) <= latest_s
     ]
     return {"command_index": 0, "total_number_of_commands": 1, "debts": rows[:count] if count else rows}
 
@@ -135,33 +138,48 @@ class LogClusters:
         self.meter.advance(self._civil.utc_us())
         return self.meter
 
+    def _since_tenancy(self, fields: Values, name: str, context: CommandContext) -> Values:
+        """What the head end asks stays as it is."""
+        if self._is_from_head_end(context):
+            return fields
+        return since(fields, name, zigbee_s(self.meter.tenancy_from_us))
+
     def _get_sampled_data(self, fields: Values, context: CommandContext) -> Answer:
         source = sample_source(self._present(), fields["sample_id"], fields["sample_type"])
-        if not self._is_from_head_end(context):
-            tenancy_s = zigbee_s(self.meter.tenancy_from_us) + 1
-            fields = {**fields, "earliest_sample_time": max(fields["earliest_sample_time"], tenancy_s)}
+        fields = self._since_tenancy(fields, "earliest_sample_time", context)
         page = sample_page(fields, source, interval_us=interval_us(fields["sample_id"]))
         return reply("get_sampled_data_response", **page)
 
     def _get_snapshot(self, fields: Values, context: CommandContext) -> Answer:
-        found = pick_snapshot(fields, metering_snapshots(self._present()), of_commands="total_commands")
+        snapshots = metering_snapshots(self._present())
+        fields = self._since_tenancy(fields, "earliest_start_time", context)
+        found = pick_snapshot(fields, snapshots, of_commands="total_commands")
         return reply("publish_snapshot", **found)
 
     def _get_prepay_snapshot(self, fields: Values, context: CommandContext) -> Answer:
         snapshots = prepay_snapshots(self._present())
+        fields = self._since_tenancy(fields, "earliest_start_time", context)
         found = pick_snapshot(fields, snapshots, of_commands="total_number_of_commands")
         return reply("publish_prepay_snapshot", **found)
 
     def _get_top_up_log(self, fields: Values, context: CommandContext) -> Answer:
         log = top_up_log(
-            self._present(), latest_s=fields["latest_end_time"], count=fields["number_of_records"]
+            self._present(),
+            earliest_s=self._since_tenancy({"from": 0}, "from", context)["from"],
+            latest_s=fields["latest_end_time"],
+            count=fields["number_of_records"],
         )
         return reply("publish_top_up_log", **log)
 
     def _get_debt_repayment_log(self, fields: Values, context: CommandContext) -> Answer:
         if fields["debt_type"] not in (_DEBT_3, _ALL_DEBTS):
             raise RefusedError(Status.NOT_FOUND, "payments of the payment-based debt alone are kept")
-        log = debt_log(self._present(), latest_s=fields["latest_end_time"], count=fields["number_of_debts"])
+        log = debt_log(
+            self._present(),
+            earliest_s=self._since_tenancy({"from": 0}, "from", context)["from"],
+            latest_s=fields["latest_end_time"],
+            count=fields["number_of_debts"],
+        )
         return reply("publish_debt_log", **log)
 
     def _get_event_log(self, fields: Values, context: CommandContext) -> Answer:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Final
 
 from smets1.devices.meter import ElectricityMeterCore, MeterCore
-from smets1.firmware.civil import CivilClock
+from smets1.firmware.civil import CivilClock, zigbee_s
 from smets1.firmware.zcl.execute import ZclCore
 
 __all__ = ["RegisterClusters", "block_counters_uwh"]
@@ -41,6 +41,7 @@ class RegisterClusters:
         self.data = core.obtain_server(_ENDPOINT, "meter_data")
         self._shape = (0, 0)
         self.sync()
+        self.data.bind("tenancy_from", lambda: max(0, zigbee_s(meter.tenancy_from_us)))
         if isinstance(meter, ElectricityMeterCore):
             self._bind_load_limit(meter)
             self.data.bind("average_voltage_period", lambda: meter.voltage.settings.average_period_s)
@@ -64,8 +65,12 @@ class RegisterClusters:
 
     @property
     def counter_names(self) -> list[str]:
-        """Of MeterData, likewise."""
         return [name for name, _, _ in self._counter_names()]
+
+    @property
+    def data_names(self) -> list[str]:
+        """Of MeterData: what a gas meter reports to its mirror."""
+        return ["tenancy_from", *self.counter_names]
 
     def sync(self) -> None:
         """After any change: have the attributes that the tariff asks for."""

@@ -409,7 +409,13 @@ class Chf(Device):
             if cluster == "metering":
                 client.handle("configure_mirror", lambda _fields, _context: Status.SUCCESS)
         core.obtain_client(MIRROR_ENDPOINT, "events").handle("publish_event", self._on_gas_event)
-        CopyClusters(core, MIRROR_ENDPOINT, self.copies, is_gas_meter=self._is_gas_meter)
+        CopyClusters(
+            core,
+            MIRROR_ENDPOINT,
+            self.copies,
+            is_gas_meter=self._is_gas_meter,
+            tenancy_s=lambda: self.gas.values.get("meter_data", {}).get("tenancy_from") or 0,
+        )
         core.add_client(MIRROR_ENDPOINT, "price").handle("publish_price", self._on_gas_price)
         core.add_server(MIRROR_ENDPOINT, "price").handle("get_current_price", self._get_gas_price)
         factory = self.gpf_factory or self.factory

@@ -1,21 +1,22 @@
 """The gas proxy's copies on the HAN: takes what the gas meter publishes, answers who asks its mirror.
 
-The same questions as a meter answers, on the mirror's endpoint, so that who asks need not know which it is.
+The same questions as a meter answers, on the mirror's endpoint, so that who asks need not know which it is:
+the head end sees all, the household what was used and paid since its tenancy began.
 Source: SE 1.2 07-5356-19, D.3.3, D.7, D.11; D.3.4.3 for the mirror.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 from smets1.errors import RefusedError
 from smets1.firmware.sample_log import HALF_HOUR_US
 from smets1.firmware.zcl.clusters.snapshots import SampleId
 from smets1.firmware.zcl.execute import ZclCore
 from smets1.firmware.zcl.fields import Values
-from smets1.firmware.zcl.log_pages import event_page, pick_snapshot, sample_page
-from smets1.firmware.zcl.server import Answer, CommandContext, Handler, reply
+from smets1.firmware.zcl.log_pages import event_page, pick_snapshot, sample_page, since
+from smets1.firmware.zcl.server import Answer, CommandContext, Handler, Via, reply
 from smets1.firmware.zcl.status import Status
 from smets1.hub.gas_copies import GasCopies
 
@@ -36,8 +37,11 @@ class CopyClusters:
         copies: GasCopies,
         *,
         is_gas_meter: Callable[[CommandContext], bool],
+        tenancy_s: Callable[[], int],
     ) -> None:
+        """`tenancy_s`: as the meter has told it, in seconds since 2000; 0: nothing is another household's."""
         self._copies = copies
+        self._tenancy_s = tenancy_s
         self._is_gas_meter = is_gas_meter
         metering, prepayment = core.client(endpoint, "metering"), core.client(endpoint, "prepayment")
         events = core.obtain_client(endpoint, "events")
@@ -93,34 +97,47 @@ class CopyClusters:
 
     # --- to who asks ------------------------------------------------------------------------------
 
+    def _since_tenancy(self, fields: Values, name: str, context: CommandContext) -> Values:
+        """What the head end asks stays as it is."""
+        return fields if context.via is Via.WAN else since(fields, name, self._tenancy_s())
+
     def _get_sampled_data(self, fields: Values, context: CommandContext) -> Answer:
         source = self._copies.sample_source(fields["sample_id"], fields["sample_type"])
         if source is None:
             raise RefusedError(Status.NOT_FOUND, "a gas meter has no such log")
+        fields = self._since_tenancy(fields, "earliest_sample_time", context)
         interval_us = _NETWORK_SLOT_US if fields["sample_id"] == SampleId.NETWORK else HALF_HOUR_US
         return reply("get_sampled_data_response", **sample_page(fields, source, interval_us=interval_us))
 
     def _get_snapshot(self, fields: Values, context: CommandContext) -> Answer:
         snapshots = self._copies.snapshots["metering"]
+        fields = self._since_tenancy(fields, "earliest_start_time", context)
         found = pick_snapshot(fields, snapshots, of_commands="total_commands")
         return reply("publish_snapshot", **found)
 
     def _get_prepay_snapshot(self, fields: Values, context: CommandContext) -> Answer:
         snapshots = self._copies.snapshots["prepayment"]
+        fields = self._since_tenancy(fields, "earliest_start_time", context)
         found = pick_snapshot(fields, snapshots, of_commands="total_number_of_commands")
         return reply("publish_prepay_snapshot", **found)
 
     def _get_top_up_log(self, fields: Values, context: CommandContext) -> Answer:
-        rows = [row for row in self._copies.top_ups if row["top_up_time"] <= fields["latest_end_time"]]
+        rows = self._rows(self._copies.top_ups, "top_up_time", fields, context)
         count = fields["number_of_records"] or len(rows)
         return reply("publish_top_up_log", command_index=0, total_number_of_commands=1, top_ups=rows[:count])
 
     def _get_debt_repayment_log(self, fields: Values, context: CommandContext) -> Answer:
         if fields["debt_type"] not in (_DEBT_3, _ALL_DEBTS):
             raise RefusedError(Status.NOT_FOUND, "payments of the payment-based debt alone are kept")
-        rows = [row for row in self._copies.debts if row["collection_time"] <= fields["latest_end_time"]]
+        rows = self._rows(self._copies.debts, "collection_time", fields, context)
         count = fields["number_of_debts"] or len(rows)
         return reply("publish_debt_log", command_index=0, total_number_of_commands=1, debts=rows[:count])
+
+    def _rows(
+        self, rows: list[dict[str, Any]], time: str, fields: Values, context: CommandContext
+    ) -> list[dict[str, Any]]:
+        first_s = self._since_tenancy({time: 0}, time, context)[time]
+        return [row for row in rows if first_s <= row[time] <= fields["latest_end_time"]]
 
     def _get_event_log(self, fields: Values, context: CommandContext) -> Answer:
         return reply("publish_event_log", **event_page(fields, self._copies.events))

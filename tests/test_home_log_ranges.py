@@ -14,6 +14,8 @@ from tests.test_home_logs import post, requests, rows
 from smets1.devices.days import HALF_HOUR_US
 from smets1.devices.metering import PROFILE_DAYS
 from smets1.firmware.civil import format_utc, parse_utc
+from smets1.firmware.zcl.log_pages import samples_of
+from smets1.hardware.radio import COORDINATOR
 from smets1.tools.duis_ask import DuisAnswer
 from smets1.tools.home import Home
 
@@ -220,3 +222,29 @@ async def test_the_proxy_answers_for_a_meter_that_is_gone_and_learns_what_it_mis
     assert found == [first + number * HALF_HOUR_US for number in range(len(found))]
     assert format_utc(found[-1]) >= "2024-03-31T10:00:00Z"
     assert found == [end_us for end_us, _ in home.gsme.meter.profile.read(0, 1 << 62)][: len(found)]
+
+
+# --- another household -----------------------------------------------------------------------------
+
+
+async def test_a_new_household_does_not_read_the_old_ones_gas_in_the_proxy(
+    smets1_home: Any, duis_templates: Path
+) -> None:
+    home = await smets1_home(toml=CALM, start=START)
+    await home.clock.advance(hours=3, minutes=1)
+
+    async def household() -> list[int]:
+        asked = {"sample_id": 0, "earliest_sample_time": 0, "sample_type": 0, "number_of_samples": 99}
+        page = await home.ihd.app.request(COORDINATOR, 2, "metering", "get_sampled_data", **asked)
+        return [end_us for end_us, _ in samples_of(page)]
+
+    assert len(await household()) == 6
+    began_us = home.clock.utc_us
+    xml = template(duis_templates, "GCS09_3.2").replace("2015-02-01T00:00:00.00Z", format_utc(began_us))
+    assert is_done(await post(home, xml))
+    await home.clock.advance(minutes=1)
+    assert await household() == []
+    await home.clock.advance(hours=1)
+    assert [end_us > began_us for end_us in await household()] == [True] * 2
+    everything = times_us(await post(home, template(duis_templates, "GCS17_4.8.1"), period=EVER))
+    assert len(everything) == 8, "the supplier has all"

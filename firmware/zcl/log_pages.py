@@ -35,6 +35,7 @@ __all__ = [
     "publish",
     "sample_page",
     "samples_of",
+    "since",
 ]
 
 SAMPLES_A_PAGE: Final = 336  # a week of half hours
@@ -62,6 +63,11 @@ class Slots:
 
     def read(self, start_utc_us: int, end_utc_us: int, /) -> list[tuple[int, int]]:
         return [row for row in self.rows if start_utc_us < row[0] <= end_utc_us]
+
+
+def since(fields: Values, name: str, tenancy_s: int) -> Values:
+    """A question of the household, cut to its own time: what is later than the change of tenancy."""
+    return {**fields, name: max(fields[name], tenancy_s + 1)}
 
 
 def sample_page(fields: Values, source: SampleSource, *, interval_us: int) -> Values:

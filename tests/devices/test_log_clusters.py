@@ -11,6 +11,7 @@ from smets1.devices.event_log import AlertCode
 from smets1.devices.load import ConstantLoad, GasFlow
 from smets1.devices.log_clusters import LogClusters
 from smets1.devices.meter import ElectricityMeterCore, GasMeterCore, MeterCore
+from smets1.devices.prepayment import PaymentMode
 from smets1.devices.register_clusters import RegisterClusters
 from smets1.devices.tariff import BlockPeriod, DayProfile, Season, SwitchingTable, Tariff
 from smets1.firmware.civil import CivilClock, parse_utc, zigbee_s
@@ -291,3 +292,28 @@ def test_network_data_of_a_clock_set_far_back_is_read_whole(gas_bench: Bench) ->
         found += page
     assert found == sorted(meter.network.entries)
     assert len(found) == 40
+
+
+def test_the_household_sees_no_snapshot_and_no_payment_of_the_one_before(bench: Bench) -> None:
+    bench.meter.set_payment_mode(PaymentMode.PREPAYMENT, utc_us=START_US)
+    bench.meter.add_credit(1000, source=0, utc_us=START_US + 5)
+    bench.clock.us = DAY_US + HALF_HOUR_US
+    bench.meter.change_tenancy(utc_us=START_US + DAY_US + HALF_HOUR_US)
+    bench.clock.us = 2 * DAY_US
+    bench.meter.add_credit(2000, source=0, utc_us=START_US + 2 * DAY_US)
+    asked = {"earliest_start_time": 0, "latest_end_time": 0xFFFFFFFE, "snapshot_offset": 0}
+    for command, cluster, cause, household, everything in (
+        ("get_snapshot", "metering", SnapshotCause.SCHEDULED_SNAPSHOT, 1, 2),
+        ("get_prepay_snapshot", "prepayment", SnapshotCause.CHANGE_OF_METER_MODE, None, 1),
+    ):
+        seen = bench.ask(cluster, command, via=Via.WIRE, snapshot_cause=cause, **asked)
+        assert (seen if household is None else seen["total_snapshots_found"]) == (
+            household or Status.NOT_FOUND
+        )
+        assert (
+            bench.ask(cluster, command, snapshot_cause=cause, **asked)["total_snapshots_found"] == everything
+        )
+    asked = {"latest_end_time": 0xFFFFFFFE, "number_of_records": 0}
+    seen = bench.ask("prepayment", "get_top_up_log", via=Via.WIRE, **asked)["top_ups"]
+    assert [row["top_up_amount"] for row in seen] == [2000]
+    assert len(bench.ask("prepayment", "get_top_up_log", **asked)["top_ups"]) == 2

@@ -27,6 +27,7 @@ PROXY = 2
 class Proxy:
     def __init__(self) -> None:
         self.nvm = MemoryNvm()
+        self.tenancy_s = 0
         self._start()
 
     def _start(self) -> None:
@@ -35,15 +36,28 @@ class Proxy:
             self.core.add_server(PROXY, name)
             self.core.add_client(PROXY, name)
         CopyClusters(
-            self.core, PROXY, self.copies, is_gas_meter=lambda context: context.source_eui64 == METER
+            self.core,
+            PROXY,
+            self.copies,
+            is_gas_meter=lambda context: context.source_eui64 == METER,
+            tenancy_s=lambda: self.tenancy_s,
         )
 
     def restart(self) -> None:
         self.nvm = self.nvm.after_power_cut()
         self._start()
 
-    def _send(self, sender: Side, eui64: int, cluster: str, command: str, fields: dict[str, Any]) -> Any:
-        context = CommandContext(now_us=0, via=Via.HAN, source_eui64=eui64, security=ApsSecurity.LINK_KEY)
+    def _send(
+        self,
+        sender: Side,
+        eui64: int,
+        cluster: str,
+        command: str,
+        fields: dict[str, Any],
+        *,
+        via: Via = Via.HAN,
+    ) -> Any:
+        context = CommandContext(now_us=0, via=via, source_eui64=eui64, security=ApsSecurity.LINK_KEY)
         declared = cluster_named(cluster)
         frame = command_frame(declared, command, fields, sender=sender)
         answer = self.core.execute(PROXY, declared.cluster_id, frame, context)
@@ -57,8 +71,8 @@ class Proxy:
     def tell(self, cluster: str, command: str, fields: dict[str, Any], *, eui64: int = METER) -> Any:
         return self._send(Side.SERVER, eui64, cluster, command, fields)
 
-    def ask(self, cluster: str, command: str, **fields: Any) -> Any:
-        return self._send(Side.CLIENT, OTHER, cluster, command, fields)
+    def ask(self, cluster: str, command: str, *, via: Via = Via.HAN, **fields: Any) -> Any:
+        return self._send(Side.CLIENT, OTHER, cluster, command, fields, via=via)
 
     def profile(self, earliest_s: int = 0, *, sample_type: int = 0, sample_id: int = 0) -> Any:
         return self.ask(
@@ -218,3 +232,34 @@ def test_another_meters_mirror_begins_empty(proxy: Proxy) -> None:
         assert proxy.profile()["samples"] == []
         assert proxy.events()["total_number_of_events"] == 0
         proxy.restart()
+
+
+def test_the_household_sees_its_own_time_and_the_head_end_all(proxy: Proxy) -> None:
+    proxy.tell("metering", "get_sampled_data_response", samples(1800, 7, 8, 9))
+    proxy.tell("metering", "publish_snapshot", snapshot(3600))
+    top_ups = [{"top_up_code": b"", "top_up_amount": n, "top_up_time": n * 1800} for n in (3, 2, 1)]
+    log = {"command_index": 0, "total_number_of_commands": 1, "top_ups": top_ups}
+    proxy.tell("prepayment", "publish_top_up_log", log)
+    proxy.tenancy_s = 3600
+    ask_profile = {
+        "sample_id": 0,
+        "earliest_sample_time": 0,
+        "sample_type": 0,
+        "number_of_samples": 9,
+    }
+    ask_snapshot = {
+        "earliest_start_time": 0,
+        "latest_end_time": 9999,
+        "snapshot_offset": 0,
+        "snapshot_cause": SnapshotCause.SCHEDULED_SNAPSHOT,
+    }
+    ask_top_ups = {"latest_end_time": 9999, "number_of_records": 0}
+    asked = ("metering", "get_sampled_data")
+    assert proxy.ask(*asked, **ask_profile)["samples"] == [9]
+    assert proxy.ask(*asked, via=Via.WAN, **ask_profile)["samples"] == [7, 8, 9]
+    asked = ("metering", "get_snapshot")
+    assert proxy.ask(*asked, **ask_snapshot) == Status.NOT_FOUND
+    assert proxy.ask(*asked, via=Via.WAN, **ask_snapshot)["snapshot_id"] == 3600
+    asked = ("prepayment", "get_top_up_log")
+    assert [row["top_up_amount"] for row in proxy.ask(*asked, **ask_top_ups)["top_ups"]] == [3]
+    assert len(proxy.ask(*asked, via=Via.WAN, **ask_top_ups)["top_ups"]) == 3

@@ -1,7 +1,8 @@
 """What a SMETS1 meter measures and Smart Energy 1.2 has no word for: our own cluster MeterData 0xFC05.
 
-The load limit's periods and its wide counter, the log of average voltages, and the block counters of the
-present block period. Registers and counters that settings go with are on DeviceInformation.
+The load limit's periods and its wide counter, the log of average voltages, the beginning of the tenancy, and
+the block counters of the present block period. Registers and counters that settings go with are on
+DeviceInformation.
 
 Source: none; the project's design (an assumption). Cluster range: ZCL 07-5123 rev 7, table 2-12.
 """
@@ -24,6 +25,7 @@ METER_DATA: Final = Cluster(
         0011  load_limit_restoration_period  u32  # s
         0012  load_limit_count              u32   # Metering's own counter ends at 255
         0022  average_voltage_period        u32   # s
+        0030  tenancy_from                  utc   # what is before is not this household's; 0: nothing is
         0100  tier{1..8}_block{1..8}_counter  u48  # Wh in the present block period
     """),
     commands=(
