@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from smets1.devices.days import SECOND_US, date_of_day
 from smets1.devices.display_history import UseHistory
+from smets1.devices.message_list import MessageList
 from smets1.devices.screens import POWER_THRESHOLDS_W, STERLING, FuelView, HomeView, display_pages
 from smets1.devices.supply import SupplyState
 from smets1.firmware.civil import from_zigbee_s, local_uk
@@ -137,7 +138,7 @@ class DisplayModel:
         self.has_gas = has_gas
         self.electricity = FuelReadings(UseHistory("electricity", memory))
         self.gas = FuelReadings(UseHistory("gas", memory))
-        self.messages: list[str] = []  # latest first
+        self.messages = MessageList(memory)
         self.symbol = STERLING
         self.supplier = ("", "")  # name, contact
         self._memory = memory
@@ -152,27 +153,25 @@ class DisplayModel:
         if since_s == self._tenancy_s:
             return
         if self._tenancy_s is not None:
-            self.messages = []
+            self.messages.forget()
             for readings in (self.electricity, self.gas):
                 readings.history.forget(from_zigbee_s(since_s))
         self._tenancy_s = since_s
         self._memory.put(_TENANCY_KEY, since_s.to_bytes(4, "big"))
 
-    def add_message(self, text: str) -> None:
-        """The Pipit keeps the last 20."""
-        self.messages = [text, *self.messages][:20]
-
     def view(self, *, utc_us: int) -> HomeView:
         heard = self.electricity.heard_utc_us
         is_connected = heard is not None and utc_us - heard < self.silent_us
         local = local_uk(utc_us)
+        messages = self.messages.shown(utc_us)
         return HomeView(
             time_text=f"{local:%a} {local.day} {local:%b %H:%M}" if heard is not None else "",
             is_connected=is_connected,
             is_ppmid=self.is_ppmid,
             electricity=self.electricity.view(is_gas=False, utc_us=utc_us, symbol=self.symbol),
             gas=self.gas.view(is_gas=True, utc_us=utc_us, symbol=self.symbol) if self.has_gas else None,
-            messages=tuple(self.messages),
+            messages=tuple(message.text for message in messages),
+            is_confirmation_wanted=any(message.wants_confirmation for message in messages),
             supplier=self.supplier,
             thresholds_w=self._thresholds_w,
         )

@@ -3,7 +3,7 @@
 | key | page | while a code is typed | while an answer is awaited |
 |---|---|---|---|
 | `<` `>` | the page before, the next | - | - |
-| `OK` | PPMID: what the page offers | sends the code | - |
+| `OK` | PPMID: what the page offers; messages: read (`display_device.py`) | sends the code | - |
 | `BACK` | the home page | takes a digit away; with none left ends it | - |
 | 0..9 | PPMID, credit page: begins a code | digit | - |
 

@@ -11,6 +11,7 @@ The wording of screens is ours where the manuals are not public.
 
 from __future__ import annotations
 
+import textwrap
 from dataclasses import dataclass, field
 from enum import Enum, unique
 from typing import Final
@@ -90,6 +91,7 @@ class HomeView:
     electricity: FuelView = field(default_factory=FuelView)
     gas: FuelView | None = None
     messages: tuple[str, ...] = ()  # latest first
+    is_confirmation_wanted: bool = False  # a message asks a person to say that it was read
     supplier: tuple[str, str] = ("", "")  # name, contact
     thresholds_w: tuple[int, int] = POWER_THRESHOLDS_W  # of the traffic light
 
@@ -278,7 +280,8 @@ def _reading(register: int | None, *, is_gas: bool) -> str:
 def _message_page(view: HomeView) -> list[str]:
     if not view.messages:
         return ["MESSAGES", "No messages"]
-    return ["MESSAGES", *(message[:DISPLAY_WIDTH] for message in view.messages[:20])]
+    lines = [line for message in view.messages for line in textwrap.wrap(message, DISPLAY_WIDTH) or [""]]
+    return ["MESSAGES", *lines, *(["OK to confirm"] if view.is_confirmation_wanted else [])]
 
 
 # --- the meter's LCD ------------------------------------------------------------------------------

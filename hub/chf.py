@@ -39,12 +39,13 @@ from smets1.firmware.zcl.log_pages import event_page
 from smets1.firmware.zcl.server import LATER, Answer, CommandContext, Via, reply
 from smets1.firmware.zcl.status import Side, Status
 from smets1.hardware.radio import ApsIndication, JoinedDevice, KeyOrigin, LinkKey, NetworkInfo
-from smets1.hub.device_log import DeviceLog, DeviceLogEntry
+from smets1.hub.device_log import DISPLAY_TYPES, DeviceLog, DeviceLogEntry
 from smets1.hub.event_log import HubEvent, HubEventLog
 from smets1.hub.firmware_relay import FirmwareRelay
 from smets1.hub.gas_copies import GasCopies
 from smets1.hub.gas_copy_clusters import CopyClusters
 from smets1.hub.gpf import LONGEST_WAIT_US, GasProxy, WaitingInstruction
+from smets1.hub.message_board import MessageBoard
 from smets1.hub.mirror_lag import MirrorLag
 from smets1.hub.own_firmware import HubFirmware
 
@@ -114,6 +115,7 @@ class Chf(Device):
             is_well=lambda: bool(self._wan_status()),
             on_version=lambda version: self.log.info("runs firmware %08X", version),
         )
+        self.messages = MessageBoard(self.app, self.nvm, self.civil, displays=self._displays)
         self.wan: HubWanEnd | None = None
         self._ribbon = ribbon
         ribbon.handler = self._on_ribbon
@@ -176,6 +178,12 @@ class Chf(Device):
         super().on_network_up(info)
         if self._has_network:  # its stick was away
             self.keyed.set()
+
+    def _displays(self) -> list[int]:
+        """Short addresses of the displays that have joined."""
+        types = {entry.eui64: entry.device_type for entry in self.device_log.entries()}
+        found = (self.port.known_short(eui64) for eui64, kind in types.items() if kind in DISPLAY_TYPES)
+        return [short_address for short_address in found if short_address is not None]
 
     def _give_install_key(self, entry: DeviceLogEntry) -> None:
         if self.port.link_key(entry.eui64) is None:

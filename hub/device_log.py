@@ -16,9 +16,11 @@ from smets1.errors import RefusedError
 from smets1.eui64 import Eui64
 from smets1.firmware.nvm import Nvm
 
-__all__ = ["MAX_ENTRIES", "DeviceLog", "DeviceLogEntry"]
+__all__ = ["DISPLAY_TYPES", "MAX_ENTRIES", "DeviceLog", "DeviceLogEntry"]
 
 MAX_ENTRIES: Final = 16
+DISPLAY_TYPES: Final = (6, 7)
+"""GBCS device types of what shows messages: IHD, PPMID."""
 _KEY: Final = "device_log"
 _ADMITTED_KEY: Final = "device_log/admitted"
 _STATUS_INSUFFICIENT_SPACE: Final = 0x89

@@ -200,7 +200,9 @@ async def test_the_change_of_tenancy_hides_what_was_before(smets1_home: Any, sch
     home = await smets1_home(toml=CALM)
     send, meter = sender(home, schema), home.esme.meter
     await home.clock.advance(hours=30)
-    home.ppmid.model.add_message("for the old household")
+    home.chf.messages.show("for the old household")
+    await home.clock.advance(seconds=10)
+    assert home.ppmid.screen["messages"] == ["MESSAGES", "for the old household"]
     history = home.ppmid.model.electricity.history
     assert sum(use for _, use in history.last_days(3, utc_us=home.clock.utc_us) if use) > 1000
     start_us = meter.now_us - 30 * 3_600_000_000
@@ -214,7 +216,7 @@ async def test_the_change_of_tenancy_hides_what_was_before(smets1_home: Any, sch
     assert meter.tenancy_from_us == parse_utc(later)
     assert len(meter.consumer_profile(start_us, home.clock.utc_us)) == 0
     assert len(meter.profile.read(start_us, home.clock.utc_us)) > 50, "the supplier's own read has all"
-    assert home.ppmid.model.messages == []
+    assert home.ppmid.screen["messages"] == ["MESSAGES", "No messages"]
     assert not any(use for _, use in history.last_days(3, utc_us=home.clock.utc_us))
     await home.clock.advance(minutes=30)
     used = home.ppmid.model.electricity.values["current_week_consumption_delivered"]

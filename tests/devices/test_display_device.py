@@ -154,12 +154,5 @@ def test_silence_begins_on_the_microsecond() -> None:
     assert not model.view(utc_us=1000 + SILENT_US).is_connected
 
 
-def test_messages_are_kept_to_twenty() -> None:
-    model = DisplayModel(is_ppmid=False, has_gas=False)
-    for n in range(30):
-        model.add_message(str(n))
-    assert model.messages == [str(n) for n in range(29, 9, -1)]
-
-
 def test_money_as_it_is_shown() -> None:
     assert format_money(1_000_000) == "£10.00"

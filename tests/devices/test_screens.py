@@ -181,9 +181,18 @@ def test_what_is_not_known_is_dashes_and_never_zero():
     assert pages["messages"] == ["MESSAGES", "No messages"]
 
 
-def test_the_last_20_messages():
-    page = display_pages(replace(HOME, messages=tuple("x" * 50 for _ in range(30))))["messages"]
-    assert len(page) == 21
+def test_messages_are_wrapped_and_ask_to_be_confirmed():
+    text = "A man will come on Monday to change the battery of your gas meter"
+    view = replace(HOME, messages=(text, "y" * 40), is_confirmation_wanted=True)
+    assert display_pages(view)["messages"] == [
+        "MESSAGES",
+        "A man will come on Monday to",
+        "change the battery of your gas",
+        "meter",
+        "y" * 32,
+        "y" * 8,
+        "OK to confirm",
+    ]
 
 
 def test_no_line_is_wider_than_the_glass():
