@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import random
 import re
 import socket
@@ -300,7 +301,9 @@ class MqttLink:
                 group.create_task(self._publish(client, self._publishes.popleft()))
 
     async def _publish(self, client: aiomqtt.Client, message: _Publish) -> None:
-        await client.publish(message.topic, message.payload, qos=1, retain=message.retain)
+        # No time limit of its own, which would cost a task and a timer each: the keep-alive ends a dead
+        # connection, and with it all that is under way.
+        await client.publish(message.topic, message.payload, qos=1, retain=message.retain, timeout=math.inf)
         self._inflight -= 1
         if self._publishes:
             self._work.set()

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
 import random
 import resource
 import subprocess
@@ -108,14 +109,38 @@ async def _serve(url: str, folder: Path, seconds: int, rate: int, homes: int) ->
     p50, p90, p99 = (waits_ms[int(len(waits_ms) * share)] for share in (0.5, 0.9, 0.99))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
     print(
-        f"  {rate} a second, {homes} homes, {len(waits_ms)} requests: p50 {p50:.1f} ms (goal 10), p90 {p90:.1f} ms,"
+        f"  {rate} a second to {homes} homes, {len(waits_ms)} requests; CPU {cpu * 1e3:.2f} ms each, {peak} MiB"
     )
-    print(
-        f"  p99 {p99:.1f} ms (goal 100), longest {waits_ms[-1]:.1f} ms; CPU {cpu * 1e3:.2f} ms each, {peak} MiB"
-    )
+    print(f"  {'':8}{'ours':>12}{'aim':>12}")
+    for name, ours, aim in (
+        ("p50", p50, "10"),
+        ("p90", p90, ""),
+        ("p99", p99, "100"),
+        ("longest", waits_ms[-1], ""),
+    ):
+        print(f"  {name:8}{ours:>9.1f} ms{aim and aim + ' ms':>12}")
     await head_end.close()
     await wan.close()
     head_end.store.close()
+
+
+def _tell_of_the_machine(folder: Path) -> None:
+    """What is measured is worth nothing where others work beside it, or the disk is slow: so say it."""
+    waits_ms = []
+    with (folder / "probe").open("wb") as file:
+        for _ in range(50):
+            file.write(bytes(4096))
+            file.flush()
+            began = time.perf_counter()
+            os.fdatasync(file.fileno())
+            waits_ms.append((time.perf_counter() - began) * 1e3)
+    began, cpu = time.perf_counter(), time.process_time()
+    while time.process_time() - cpu < 0.3:
+        pass
+    share = 0.3 / (time.perf_counter() - began)
+    print(
+        f"  this machine, now: fdatasync {sorted(waits_ms)[25]:.1f} ms, {share:.0%} of a core for one process"
+    )
 
 
 def main() -> None:
@@ -123,6 +148,7 @@ def main() -> None:
         int(argument) for argument in (sys.argv[1:] + ["10", "500", "1000"][len(sys.argv) - 1 :])
     )
     with tempfile.TemporaryDirectory() as folder, _mosquitto(Path(folder)) as url:
+        _tell_of_the_machine(Path(folder))
         port = url.rpartition(":")[2]
         hubs = subprocess.Popen(
             [sys.executable, str(Path(__file__).with_name("light_homes.py")), port], stdout=subprocess.PIPE
