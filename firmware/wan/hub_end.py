@@ -11,8 +11,9 @@ way effect and answer are in one commit. Where the effect happens in another dev
 repeat harmless: it keeps its answers (Critical Instructions, `execute_once`), or is read or written again.
 
 What is kept: an answer until it is receipted *and* its request has expired for `RETENTION_US` (from expiry on
-a repeat would be refused unexecuted), at most `MAX_ANSWERS`; events until receipted, at most `MAX_EVENTS`.
-With a full store of answers that nobody receipts, new requests are dropped; the oldest event makes room.
+a repeat would be refused unexecuted), at most `MAX_ANSWERS`, where those receipted make room; events until
+receipted, at most `MAX_EVENTS`. With a full store of answers that nobody receipts, new requests are dropped;
+the oldest event makes room.
 """
 
 from __future__ import annotations
@@ -255,7 +256,7 @@ class HubWanEnd(WanEnd):
             pass  # a repeat of what is being done
         elif self._is_expired(request):
             self._answer_unstored(request.request_id, WanStatus.EXPIRED)
-        elif len(self._waiting) >= MAX_WAITING or len(self._answers) >= MAX_ANSWERS:
+        elif len(self._waiting) >= MAX_WAITING or not self._has_room():
             self.dropped_count += 1
             _log.warning("hub %s: request %s dropped: too many", self._name, request.request_id)
         else:
@@ -279,6 +280,11 @@ class HubWanEnd(WanEnd):
 
     def _is_expired(self, request: WanRequest) -> bool:
         return self._civil.utc_us() > request.expires_utc_us
+
+    def _has_room(self) -> bool:
+        """For one more answer: what was receipted first makes it."""
+        self._forget_old_answers(most=MAX_ANSWERS - 1)
+        return len(self._answers) < MAX_ANSWERS
 
     async def _work(self, target: Eui64) -> None:
         """Execute one device's requests, one after the other, until none is left."""
@@ -338,9 +344,10 @@ class HubWanEnd(WanEnd):
         self._nvm.delete(f"event/{event_id}")
         self._outbox.remove(f"{WanTopic.EVENT.name}/{event_id}")
 
-    def _forget_old_answers(self) -> None:
+    def _forget_old_answers(self, most: int | None = None) -> None:
         now_utc_us = self._civil.utc_us()
-        while self._ends and (self._ends[0][0] <= now_utc_us or len(self._answers) > MAX_ANSWERS):
+        most = MAX_ANSWERS if most is None else most
+        while self._ends and (self._ends[0][0] <= now_utc_us or len(self._answers) > most):
             _, request_id = heapq.heappop(self._ends)
             self._answers.pop(request_id, None)
             self._nvm.delete(f"answer/{request_id}")

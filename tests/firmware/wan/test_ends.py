@@ -8,7 +8,7 @@ import random
 import pytest
 from tests.firmware.wan.world import EPOCH_UTC_US, GAS, HOUR_US, HUB, METER, World, virtual
 
-from smets1.errors import ClosedError, NoAnswerError, RefusedError, SecurityError
+from smets1.errors import ClosedError, LostError, NoAnswerError, RefusedError, SecurityError
 from smets1.firmware.civil import CivilClock
 from smets1.firmware.nvm import MemoryNvm
 from smets1.firmware.wan.head_end import HeadEndWan, worker_of
@@ -368,6 +368,34 @@ async def test_flood_of_requests_is_bounded() -> None:
     await world.close()
 
 
+@virtual
+async def test_a_busy_hub_makes_room_by_its_oldest_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """More requests within a day than answers are kept: those that were receipted first go first."""
+    monkeypatch.setattr("smets1.firmware.wan.hub_end.MAX_ANSWERS", 20)
+    world = World()
+    await world.start()
+    for number in range(60):
+        await world.head.ask(HUB, world.request(f"r{number}"))
+        await asyncio.sleep(1)
+    kept = {key.rpartition("/")[2] for key in world.hub_nvm.keys("wan/answer/")}
+    assert world.hub.dropped_count == 0
+    assert len(world.executed) == 60
+    assert kept == {f"r{number}" for number in range(40, 60)}
+    await world.close()
+
+
+@virtual
+async def test_a_full_store_that_nobody_receipts_takes_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("smets1.firmware.wan.hub_end.MAX_ANSWERS", 5)
+    world = World()
+    await world.start_hub()
+    for number in range(8):
+        world.hub.on_message(topic(HUB, WanTopic.REQUEST), world.request(f"r{number}").encode())
+        await asyncio.sleep(1)
+    assert (len(world.executed), world.hub.dropped_count) == (5, 3)
+    await world.hub.close()
+
+
 # --- housekeeping --------------------------------------------------------------------------------------------
 
 
@@ -429,6 +457,72 @@ async def test_workers_share_the_hubs() -> None:
     assert {index for index, _ in heard} == {0, 1, 2}
     workers[0].add_hub(0x1234)
     for closing in (*workers, *ends):
+        await closing.close()
+
+
+@virtual
+async def test_a_hub_goes_from_one_worker_to_another_and_back() -> None:
+    """What is under way goes along; the broker's memory of the first one's subscriptions does no harm."""
+    loop = asyncio.get_running_loop()
+    assert isinstance(loop, EmulatorLoop)
+    civil, broker = CivilClock(loop, EPOCH_UTC_US), MemoryBroker(loop)
+    executed: list[str] = []
+    heard: list[tuple[int, bytes]] = []
+
+    def worker(index: int) -> HeadEndWan:
+        return HeadEndWan(
+            broker.link(f"worker-{index}", random.Random(index)),
+            None,
+            civil,
+            rng=random.Random(index),
+            hubs=(),
+            on_event=lambda _, event: heard.append((index, event.frame)),
+        )
+
+    async def execute(request: WanRequest) -> WanResponse:
+        executed.append(request.request_id)
+        await asyncio.sleep(100)
+        return WanResponse(request_id=request.request_id, status=WanStatus.DONE)
+
+    workers = [worker(0), worker(1)]
+    hub = HubWanEnd(
+        broker.link("hub", random.Random(7)), HUB, MemoryNvm(), civil, execute, rng=random.Random(8)
+    )
+    await hub.start()
+    for one in workers:
+        await one.start()
+    request = WanRequest(
+        request_id="r",
+        expires_utc_us=civil.utc_us() + HOUR_US,
+        target=METER,
+        endpoint=1,
+        cluster_id=0,
+        frame=b"",
+    )
+    workers[0].serve([HUB])
+    asking = asyncio.create_task(workers[0].ask(HUB, request))
+    await asyncio.sleep(10)
+    workers[0].serve([])
+    with pytest.raises(LostError, match="another worker"):
+        await asking
+    workers[1].serve([HUB])
+    assert (await workers[1].ask(HUB, request)).status == WanStatus.DONE
+    assert executed == ["r"]
+    hub.report(METER, 1, 0xFC01, b"one")
+    await asyncio.sleep(10)
+    # The first one is killed and comes back: it has asked for nothing, whatever its session had.
+    workers[1].serve([])
+    workers[0].link.cut_power()  # type: ignore[attr-defined]
+    workers[0] = worker(0)
+    await workers[0].start()
+    hub.report(METER, 1, 0xFC01, b"two")
+    await asyncio.sleep(10)
+    assert heard == [(1, b"one")]
+    workers[0].serve([HUB])
+    await asyncio.sleep(100)
+    assert heard == [(1, b"one"), (0, b"two")]
+    assert hub.unanswered_count == 0
+    for closing in (*workers, hub):
         await closing.close()
 
 
