@@ -325,6 +325,17 @@ def test_without_power_nothing_is_metered_even_if_asked():
     assert other.power_events.entries[0].utc_us == START + HOUR_US
 
 
+def test_the_last_100_power_events_are_kept():
+    subject, told = meter(), []
+    for hour in range(1, 55):
+        begin_us = START + hour * HOUR_US
+        subject.power_off(utc_us=begin_us)
+        subject.outage(begin_us + MINUTE_US)
+        told += [begin_us, begin_us + MINUTE_US]
+    for each in (subject, twin(subject)):
+        assert [entry.utc_us for entry in each.power_events.entries] == told[-100:]
+
+
 # --- tamper -------------------------------------------------------------------------------------------
 
 
@@ -525,6 +536,16 @@ def test_a_snapshot_holds_everything_that_is_asked_for_later():
     assert list(other.billing.payments) == list(subject.billing.payments)
 
 
+def test_ten_payments_of_debt_are_kept():
+    config = PrepaymentConfig(debt_per_payment_bp=10_000)
+    subject = meter(mode=PaymentMode.PREPAYMENT, config=config)
+    subject.set_debts(time_1_mp=0, time_2_mp=0, payment_mp=100 * POUND, utc_us=START)
+    for number in range(1, 13):
+        subject.add_credit(number * 1000, source=0, utc_us=START + number)
+    for each in (subject, twin(subject)):
+        assert [p.amount_fine for p in each.billing.payments] == [fine(n * 1000) for n in range(3, 13)]
+
+
 def test_twelve_snapshots_are_kept():
     subject = meter(ConstantLoad(watts=0))
     subject.set_billing_calendar(BillingCalendar(period=BillingPeriod.DAILY), utc_us=START)
@@ -693,6 +714,19 @@ def test_an_overload_and_an_open_confirmation_keep_their_length_over_a_set_clock
     subject.press_a(utc_us=START + HOUR_US + 16 * SECOND_US)
     subject.set_clock(START, utc_us=START + HOUR_US + 20 * SECOND_US)
     assert subject.press_b(utc_us=START + 26 * SECOND_US) is SupplyOutcome.DONE
+
+
+def test_time_that_a_clock_leaves_out_is_neither_sensed_nor_slept_through():
+    subject = meter(voltage_rng=Random(1))
+    subject.set_clock(START + DAY_US, utc_us=START + HOUR_US)
+    subject.advance(START + DAY_US + HOUR_US)
+    ends = [end - START for end, _ in subject.voltage.profile]
+    assert ends == [HOUR_US // 2, HOUR_US, DAY_US + HOUR_US // 2, DAY_US + HOUR_US]
+    gas = gas_meter()
+    gas.advance(START + HOUR_US)
+    before = gas.battery.used_nah
+    gas.set_clock(START + DAY_US, utc_us=START + HOUR_US)
+    assert gas.battery.used_nah == before
 
 
 @pytest.mark.parametrize("step_us", [-2 * HOUR_US, 2 * HOUR_US])

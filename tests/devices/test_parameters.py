@@ -13,6 +13,7 @@ from smets1.devices.parameters import (
     ELECTRICITY_PARAMETERS,
     GAS_PARAMETERS,
     Access,
+    Parameter,
     ParameterBook,
     parameters_of,
 )
@@ -101,6 +102,12 @@ def test_who_may_read_and_write():
         subject.write("currency", "EUR", writer=Access.CONSUMER, utc_us=START)
     with refused(Status.NOT_FOUND):
         subject.read("calorific_value", reader=Access.SUPPLIER)
+
+
+def test_what_nobody_may_write_is_read_only():
+    row = Parameter(name="made_by", default="us", writers=frozenset(), source="a test")
+    with refused(Status.READ_ONLY):
+        ParameterBook([row]).write("made_by", "them", writer=Access.SMSO, utc_us=START)
 
 
 def test_a_value_that_the_core_refuses_leaves_it_as_it_was():
