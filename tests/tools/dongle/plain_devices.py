@@ -23,13 +23,14 @@ from smets1.hardware.radio import (
     ApsIndication,
     ApsMessage,
     ApsSecurity,
+    HanPort,
     JoinedDevice,
     LinkKey,
     NetworkInfo,
     NodeRole,
     SimpleDescriptor,
 )
-from smets1.tools.home_config import Role
+from smets1.tools.home_config import DeviceConfig, Role
 from smets1.tools.home_file import parse_home
 from smets1.tools.home_parts import factory
 
@@ -39,7 +40,9 @@ READING_WH = 1_234_567
 class PlainMeter:
     """A node and a ZCL application without the shell of our devices, since that insists on CBKE."""
 
-    def __init__(self, node: HanNode, loop: EmulatorLoop, *, is_lenient: bool) -> None:
+    def __init__(
+        self, node: HanNode, loop: EmulatorLoop, *, is_lenient: bool, profile_id: int = SE_PROFILE
+    ) -> None:
         self.node = node
         self.is_lenient = is_lenient
         self.app = ZclApplication(han=self, post=self.post, scheduler=loop)
@@ -50,7 +53,7 @@ class PlainMeter:
         node.set_endpoints(
             (
                 SimpleDescriptor(
-                    endpoint=1, profile_id=SE_PROFILE, device_id=0x0501, input_clusters=(0x0000, 0x0702)
+                    endpoint=1, profile_id=profile_id, device_id=0x0501, input_clusters=(0x0000, 0x0702)
                 ),
             )
         )
@@ -79,17 +82,19 @@ class PlainMeter:
 
 def make_ihd(air: Air, loop: EmulatorLoop) -> Ihd:
     """The reference home's IHD, switched off, with a memory of its own."""
-    config = parse_home("", Path("home.toml"))
-    device = next(device for device in config.devices if device.role is Role.IHD)
     nvm = MemoryNvm()
-    node = HanNode(
-        air.radio(device.eui64),
-        loop,
-        nvm,
-        random.Random(4),
-        NodeRole.END_DEVICE,
-        HanConfig(channels=(CHANNEL,)),
-    )
+    config = HanConfig(channels=(CHANNEL,))
+    radio = air.radio(ihd_config().eui64)
+    return ihd_on(HanNode(radio, loop, nvm, random.Random(4), NodeRole.END_DEVICE, config), nvm, loop)
+
+
+def ihd_config() -> DeviceConfig:
+    return next(each for each in parse_home("", Path("home.toml")).devices if each.role is Role.IHD)
+
+
+def ihd_on(node: HanPort, nvm: MemoryNvm, loop: EmulatorLoop) -> Ihd:
+    """That IHD on any radio."""
+    config, device = parse_home("", Path("home.toml")), ihd_config()
     board = Board(
         port=node,
         scheduler=loop,

@@ -15,14 +15,18 @@ from typing import Any
 
 import pytest
 from bench_rcp import CHANNEL, INSTALL_KEY, METER, STICK
-from plain_devices import READING_WH, PlainMeter, make_ihd
+from plain_devices import READING_WH, PlainMeter, ihd_config, ihd_on, make_ihd
+from test_ports import command, told
 
-from smets1.eui64 import Eui64
+from smets1.eui64 import Eui64, format_eui64
 from smets1.firmware.nvm import MemoryNvm
 from smets1.firmware.zigbee.node import HanConfig, HanNode
 from smets1.hardware.air import Air, Capture
 from smets1.hardware.clock import EmulatorLoop, run
+from smets1.hardware.ezsp.modem import ModemConfig
+from smets1.hardware.ezsp.radio import EzspRadio
 from smets1.hardware.radio import KeyOrigin, LinkKey, NodeRole
+from smets1.hardware.rcp import open_pipe
 from smets1.tools.dongle import EzspDongle, PtyPort
 
 pytestmark = [pytest.mark.outsider, pytest.mark.filterwarnings("ignore::DeprecationWarning")]
@@ -47,7 +51,7 @@ def theirs(eui64: Eui64) -> Any:
 
 
 @asynccontextmanager
-async def hub(path: str) -> AsyncIterator[Any]:
+async def hub(path: str, kind: Any = SmartEnergyHub) -> AsyncIterator[Any]:
     config = {
         "device": {"path": path, "baudrate": 115200},
         "database_path": None,
@@ -57,7 +61,7 @@ async def hub(path: str) -> AsyncIterator[Any]:
         "topology_scan_enabled": False,
         "network": {"channel": CHANNEL},
     }
-    app = await SmartEnergyHub.new(config, auto_form=True)
+    app = await kind.new(config, auto_form=True)
     try:
         yield app
     finally:
@@ -191,3 +195,87 @@ def test_nobody_joins_without_a_key(tmp_path: Path, program: Any) -> None:
             await dongle.close()
 
     run(refused(), speed=1)
+
+
+def is_described(app: Any, eui64: Eui64) -> bool:
+    device = app.devices.get(theirs(eui64))
+    return device is not None and 1 in device.endpoints and device.endpoints[1].profile_id is not None
+
+
+async def plain(path: Path) -> None:
+    """zigpy with nothing of ours in it: all that it hears of Smart Energy's profile it drops, so the meter says
+
+    that it is of home automation's; an interview of the IHD needs the device object only.
+    """
+    loop = asyncio.get_running_loop()
+    assert isinstance(loop, EmulatorLoop)
+    air = Air(loop, random.Random(7))
+    dongle = EzspDongle(air, PtyPort(path / "tty"), STICK, random.Random(2))
+    await dongle.start()
+    config = HanConfig(channels=(CHANNEL,))
+    node = HanNode(air.radio(METER), loop, MemoryNvm(), random.Random(8), NodeRole.ROUTER, config)
+    meter = PlainMeter(node, loop, is_lenient=True, profile_id=HOME_AUTOMATION)
+    ihd = make_ihd(air, loop)
+    try:
+        async with asyncio.timeout(60), hub(str(path / "tty"), application.ControllerApplication) as app:
+            joins = Joins()
+            app.add_listener(joins)
+            await admit(app, joins, METER, INSTALL_KEY)
+            await node.join(LinkKey(partner=0, key=INSTALL_KEY, origin=KeyOrigin.INSTALL_CODE))
+            device = await joins.initialized.get()
+            assert (device.ieee, device.model) == (theirs(METER), "PlainMeter")
+            read, failed = await device.endpoints[1].basic.read_attributes(["zcl_version"])
+            assert (read, failed) == ({"zcl_version": 3}, {})
+            metering = device.endpoints[1].in_clusters[0x0702]
+            read, failed = await metering.read_attributes(["current_summ_delivered"])
+            assert (list(read.values()), failed) == ([READING_WH], {})
+            await admit(app, joins, ihd.eui64, ihd.factory.install_key)
+            ihd.start()
+            while not is_described(app, ihd.eui64):  # noqa: ASYNC110 - zigpy tells at the interview's end only
+                await asyncio.sleep(0.1)
+            endpoint = app.devices[theirs(ihd.eui64)].endpoints[1]
+            assert endpoint.profile_id == SMART_ENERGY
+            assert set(endpoint.out_clusters) >= {0x0700, 0x0702}
+    finally:
+        await ihd.close()
+        meter.app.close()
+        await node.close()
+        await dongle.close()
+
+
+def test_zigpy_as_it_is(tmp_path: Path) -> None:
+    run(plain(tmp_path), speed=1)
+
+
+async def by_command(path: Path) -> None:
+    """bellows on one stick of the command, our IHD with its own driver on the other."""
+    loop = asyncio.get_running_loop()
+    assert isinstance(loop, EmulatorLoop)
+    nvm = MemoryNvm()
+    eui64 = ihd_config().eui64
+    modem = ModemConfig(channels=(CHANNEL,))
+    port = EzspRadio(
+        open_pipe(f"{path / 'tty2'}"), eui64, loop, nvm, NodeRole.END_DEVICE, modem, rng=random.Random(4)
+    )
+    ihd = ihd_on(port, nvm, loop)
+    try:
+        async with asyncio.timeout(60), hub(str(path / "tty1")) as app:
+            joins = Joins()
+            app.add_listener(joins)
+            await admit(app, joins, eui64, ihd.factory.install_key)
+            ihd.start()
+            device = await joins.initialized.get()
+            assert (device.ieee, device.model) == (theirs(eui64), ihd.factory.model)
+            read, failed = await device.endpoints[1].basic.read_attributes(["zcl_version"])
+            assert (read, failed) == ({"zcl_version": 3}, {})
+    finally:
+        await ihd.close()
+
+
+@pytest.mark.parametrize("version", [13, 14])
+def test_the_command_and_both_ends_on_its_sticks(repository: Path, tmp_path: Path, version: int) -> None:
+    words = ["--ezsp", "--ezsp-version", str(version), "--eui64", format_eui64(ihd_config().eui64 - 1)]
+    words += ["--link", str(tmp_path / "tty1"), "--link", str(tmp_path / "tty2"), "--json"]
+    with command(repository, *words) as process:
+        assert [told(process)["port"] for _ in range(2)] == [str(tmp_path / "tty1"), str(tmp_path / "tty2")]
+        run(by_command(tmp_path), speed=1)
