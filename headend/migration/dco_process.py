@@ -79,24 +79,38 @@ class DcoSettings:
 
 
 class DcoProcess:
-    """Starts the process; `client` is how to ask it. `close` it, or `kill` it as a power cut would."""
+    """Starts the process; `client` is how to ask it. `close` it, or `kill` it as a power cut would.
+
+    Where it has died, the call under way raises LostError, and the next starts it again.
+    """
 
     def __init__(self, settings: DcoSettings) -> None:
+        self._settings = settings
+        self.client = DcoClient(self._exchange)
+        self._child = self._start()
+
+    def _start(self) -> subprocess.Popen[bytes]:
         self._child = subprocess.Popen(
             [sys.executable, "-m", "smets1.headend.migration.dco_process"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
         )
-        self.client = DcoClient(self._exchange)
-        self._send(settings.encode())
+        self._is_over = False
+        self._send(self._settings.encode())
         if self._receive() != b"ready":
             raise LostError("the DCO's process has not started")
+        return self._child
 
     @property
     def pid(self) -> int:
         return self._child.pid
 
     def _exchange(self, octets: bytes) -> bytes:
+        if self._is_over:
+            raise LostError("the DCO was switched off")
+        if self._child.poll() is not None:
+            self._end()
+            self._start()
         self._send(octets)
         return self._receive()
 
@@ -115,12 +129,13 @@ class DcoProcess:
         return octets
 
     def kill(self) -> None:
-        """kill -9: what it has not committed is lost."""
+        """kill -9: what it has not committed is lost. `client` starts it again at the next call."""
         self._child.kill()
-        self._end()
+        self._child.wait()
 
     def close(self) -> None:
-        """Its input ends, so it does. Closing twice is allowed."""
+        """Its input ends, so it does, for good. Closing twice is allowed."""
+        self._is_over = True
         self._end()
 
     def _end(self) -> None:

@@ -333,7 +333,20 @@ class S1spDesk:
     def _drive(self, hub: Eui64) -> None:
         if hub not in self._driven:
             self._driven[hub] = None
-            self._spawn(self._drive_on(hub))
+            self._spawn(self._persevere(hub))
+
+    async def _persevere(self, hub: Eui64) -> None:
+        """A DCO that is away, or a full disk, is waited for: what was noted before is where it goes on."""
+        try:
+            while True:
+                try:
+                    await self._drive_on(hub)
+                    return
+                except LostError as error:
+                    _log.error("%s stands still for a while: %s", format_eui64(hub), error)
+                    await asyncio.sleep(self.policy.pause_us / 1e6)
+        finally:
+            self._driven.pop(hub, None)
 
     async def _drive_on(self, hub: Eui64) -> None:
         """Until the home is at its end, or has to wait for a device."""
@@ -344,11 +357,8 @@ class S1spDesk:
             Action.SECURE_ESME: self._secure,
             Action.ROLL_BACK: self._roll_back,
         }
-        try:
-            while (step := steps.get(self._homes[hub].next_action)) is not None:
-                await step(self._homes[hub])
-        finally:
-            self._driven.pop(hub, None)
+        while (step := steps.get(self._homes[hub].next_action)) is not None:
+            await step(self._homes[hub])
 
     async def _check_viability(self, home: HomeProgress) -> None:
         common = self._files.common(home.file_set)

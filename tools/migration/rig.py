@@ -137,7 +137,7 @@ class Rig:
         self._wans: dict[Eui64, HeadEndWan] = {}
         self._store_nvm = _open(options.nvm_dir, "s1sp.nvm")
         self._dco_nvm = _open(None if options.has_dco_process else options.nvm_dir, "dco.nvm")
-        self._dco_process: DcoProcess | None = None
+        self.dco_process: DcoProcess | None = None
         self._smso_nvm = _open(options.nvm_dir, "smso.nvm")
         self._ids = 0
         self._make_parties()
@@ -204,7 +204,7 @@ class Rig:
         group_key = self.pki.group_key(GROUP)
         if options.has_dco_process:
             store = "" if options.nvm_dir is None else str(options.nvm_dir / "dco.nvm")
-            self._dco_process = DcoProcess(
+            self.dco_process = DcoProcess(
                 DcoSettings(
                     store=store or ":memory:",
                     vault_key=vault_key,
@@ -215,7 +215,7 @@ class Rig:
                     seed=seeds.octets(32, "DCO process"),
                 )
             )
-            self.dco = self.dco_desk = self._dco_process.client
+            self.dco = self.dco_desk = self.dco_process.client
             return
         vault = VaultNvm(
             self._dco_nvm.device("dco"), vault_key, random_octets=seeds.random("vault").randbytes
@@ -318,15 +318,16 @@ class Rig:
                 await books.home.close()
         for store in (self._store_nvm, self._dco_nvm, self._smso_nvm, self.store):
             store.close()
-        if self._dco_process is not None:
-            self._dco_process.close()
+        if self.dco_process is not None:
+            self.dco_process.close()
 
     async def power_off(self) -> None:
         """As kill -9 of S1SP, DCO and SMSO: what is not committed is lost. The homes live on."""
         for store in (self._store_nvm, self._dco_nvm, self._smso_nvm, self.store):
             store.close()
-        if self._dco_process is not None:
-            self._dco_process.kill()
+        if self.dco_process is not None:
+            self.dco_process.kill()
+            self.dco_process.close()
         with suppress(LostError):
             await self.s1sp.close()
         await self.head_end.close()

@@ -130,9 +130,10 @@ async def mef_with_mixed_headers(stage: Set) -> None:
 
 @scenario("an MEF more than 24 hours after its MVF", "guide 7.2.1, step 13")
 async def mef_expired(stage: Set) -> None:
-    home = await stage.start()
+    home, sound = await _two_homes(stage)
     mef = await stage.file(home)
-    await stage.switch_off(home)
+    for each in (home, sound):
+        await stage.switch_off(each)
     await stage.hours(24.1)
     stage.expect_refusal("5.20", lambda: stage.rig.s1sp.take_mef(mef), "the S1SP, a day late")
     now_utc_us = stage.rig.civil.utc_us()
@@ -143,6 +144,9 @@ async def mef_expired(stage: Set) -> None:
     )
     stage.week.take_back()
     stage.expect(stage.rig.smso.account(home.hub) is Account.SUPPLIER, "the account is the supplier's again")
+    await stage.switch_on_again(sound)
+    await stage.week.run_day([sound])
+    stage.expect_home(sound, _DONE)
 
 
 @scenario("an MEF with one octet changed on its way", "5.9.2")
