@@ -98,8 +98,13 @@ class GasCopies:
             return True
         return False
 
-    def take_snapshot(self, cluster: str, values: Values) -> None:
-        """A PublishSnapshot or PublishPrepaySnapshot; of each kind as many stay as the meter keeps."""
+    def take_snapshot(self, cluster: str, values: Values) -> bool:
+        """A PublishSnapshot or PublishPrepaySnapshot; of each kind as many stay as the meter keeps.
+
+        False: of a kind that a gas meter does not have.
+        """
+        if not any(values["snapshot_cause"] & causes for causes in _SNAPSHOTS_KEPT):
+            return False
         new = _snapshot(
             [
                 values[name]
@@ -120,6 +125,7 @@ class GasCopies:
         self.snapshots[cluster] = kept
         rows = [[o.snapshot_id, o.time_s, o.cause, o.payload_type, o.payload] for o in kept]
         self._put(f"snapshots/{cluster}", rows)
+        return True
 
     def take_top_ups(self, values: Values) -> None:
         """A PublishTopUpLog with all of the log."""

@@ -77,12 +77,10 @@ class CopyClusters:
         return self._copies.take_samples(values)
 
     def _take_snapshot(self, values: Values) -> bool:
-        self._copies.take_snapshot("metering", values)
-        return True
+        return self._copies.take_snapshot("metering", values)
 
     def _take_prepay_snapshot(self, values: Values) -> bool:
-        self._copies.take_snapshot("prepayment", values)
-        return True
+        return self._copies.take_snapshot("prepayment", values)
 
     def _take_top_ups(self, values: Values) -> bool:
         self._copies.take_top_ups(values)

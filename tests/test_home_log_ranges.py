@@ -248,3 +248,34 @@ async def test_a_new_household_does_not_read_the_old_ones_gas_in_the_proxy(
     assert [end_us > began_us for end_us in await household()] == [True] * 2
     everything = times_us(await post(home, template(duis_templates, "GCS17_4.8.1"), period=EVER))
     assert len(everything) == 8, "the supplier has all"
+
+
+async def test_gas_logs_before_the_meter_has_woken_and_after_it_was_taken_away(
+    smets1_home: Any, duis_templates: Path, schema: Any
+) -> None:
+    """Without a mirror the hub refuses each of them, in an answer that is valid."""
+    home = await smets1_home(toml=CALM, start=START)
+    gas = [
+        (name, xml)
+        for name, xml in requests(duis_templates)
+        if name.startswith(("GCS", "CS10")) and "_3.3_" not in name
+    ]
+    assert len(gas) == 15
+
+    async def all_answers() -> set[tuple[str, bool]]:
+        found = set()
+        for _, xml in gas:
+            answer = await post(home, xml, period=EVER if "ReadLogPeriod" in xml else None)
+            schema.assertValid(etree.fromstring(answer.xml))
+            found.add((answer.code, is_done(answer)))
+        return found
+
+    assert await all_answers() <= {("I0", True), ("I0", False)}
+    await home.clock.advance(minutes=12)
+    assert await all_answers() == {("I0", True)}
+    home.chf.remove_mirror()
+    home.air.faults.move_away(home.gsme.eui64)
+    assert await all_answers() == {("I0", False)}
+    home.air.faults.bring_back(home.gsme.eui64)
+    await home.clock.advance(hours=1)
+    assert await all_answers() == {("I0", True)}

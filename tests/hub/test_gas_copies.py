@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from smets1.firmware.zcl.clusters import cluster_named
 from smets1.firmware.zcl.clusters.events import EventLogId
 from smets1.firmware.zcl.clusters.snapshots import SampleId, SampleType, SnapshotCause
 from smets1.firmware.zcl.execute import ZclCore
-from smets1.firmware.zcl.frame import ZclFrame, command_frame
+from smets1.firmware.zcl.frame import ZclFrame, ZclHeader, command_frame
 from smets1.firmware.zcl.log_pages import EventRow, Snapshot, event_values, publish
 from smets1.firmware.zcl.server import CommandContext, Via
 from smets1.firmware.zcl.status import FrameType, Side, Status
@@ -219,6 +220,8 @@ def test_logs_that_a_gas_meter_does_not_have(proxy: Proxy) -> None:
     tell = ("metering", "get_sampled_data_response")
     assert proxy.tell(*tell, samples(1800, 7, sample_type=received)) == Status.INVALID_FIELD
     assert proxy.tell(*tell, samples(1800, 7, sample_id=9)) == Status.INVALID_FIELD
+    for _ in range(2):
+        assert proxy.tell("metering", "publish_snapshot", snapshot(1, cause=1 << 5)) == Status.INVALID_FIELD
     unknown = {**told(event(1)), "events": [{**event(1).published(), "log_id": 14}]}
     assert proxy.tell("events", "publish_event_log", unknown) == Status.INVALID_FIELD
 
@@ -263,3 +266,32 @@ def test_the_household_sees_its_own_time_and_the_head_end_all(proxy: Proxy) -> N
     asked = ("prepayment", "get_top_up_log")
     assert [row["top_up_amount"] for row in proxy.ask(*asked, **ask_top_ups)["top_ups"]] == [3]
     assert len(proxy.ask(*asked, via=Via.WAN, **ask_top_ups)["top_ups"]) == 3
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_random_octets_under_the_meters_own_key_break_nothing(proxy: Proxy, seed: int) -> None:
+    """Whatever was taken, every question has an answer that its cluster can write, over a restart too."""
+    rng = random.Random(seed)
+    commands = sorted({(cluster, command) for cluster, command, _ in PUBLISHED})
+    context = CommandContext(now_us=0, via=Via.HAN, source_eui64=METER, security=ApsSecurity.LINK_KEY)
+    for number in range(1500):
+        cluster, command = rng.choice(commands)
+        declared = cluster_named(cluster)
+        header = ZclHeader(
+            frame_type=FrameType.CLUSTER,
+            sequence=number % 256,
+            command_id=declared.command(command, Side.SERVER).command_id,
+            sender=Side.SERVER,
+        )
+        size = rng.choice((4, 8, 12, 14, 16, 17, 20, 28, 40))
+        octets = bytes(rng.choice((0, 1, 0xFF, rng.randrange(256))) for _ in range(size))
+        proxy.core.execute(PROXY, declared.cluster_id, header.encode() + octets, context)
+    proxy.nvm.commit()
+    for _ in range(2):
+        for earliest_s in (0, 1 << 31, 0xFFFFFFFE):
+            assert proxy.profile(earliest_s) is not None
+        assert proxy.events()["total_number_of_events"] <= 200
+        for cluster, command in (("metering", "get_snapshot"), ("prepayment", "get_prepay_snapshot")):
+            asked = {"earliest_start_time": 0, "latest_end_time": 0xFFFFFFFE, "snapshot_offset": 0}
+            assert proxy.ask(cluster, command, snapshot_cause=0xFFFFFFFF, **asked) is not None
+        proxy.restart()
