@@ -8,11 +8,15 @@ from __future__ import annotations
 import importlib
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 
 import hypothesis
 import pytest
+import pytest_asyncio
+from judged_home import JudgedHomes
+
+from smets1.tools.home import Home
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 OUTSIDERS = REPOSITORY / "tests" / ".outsiders"
@@ -98,3 +102,17 @@ def program(_system_programs: None) -> Callable[[str], str]:
         return path
 
     return find
+
+
+@pytest_asyncio.fixture
+async def smets1_home(
+    request: pytest.FixtureRequest, smets1_home: Callable[..., Awaitable[Home]], tmp_path: Path
+) -> AsyncIterator[Callable[..., Awaitable[Home]]]:
+    """The plugin's; the air of a whole-home scenario (`tests/test_home*.py`, healing) is judged at its end."""
+    is_scenario = request.path.parent == REPOSITORY / "tests" or request.path.name == "test_healing.py"
+    if not is_scenario:
+        yield smets1_home
+        return
+    homes = JudgedHomes(smets1_home, tmp_path)
+    yield homes
+    await homes.judge_all()

@@ -1,0 +1,53 @@
+"""Homes whose captures go through tshark when they are closed: nothing malformed, nothing left sealed.
+
+homes = JudgedHomes(make, tmp_path)      in the place of the factory `smets1_home`
+home = await homes(seed=3)
+rows = await homes.judge()               closes it: what tshark read, for `follow`
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+from tshark import TSHARK, Row, Step, faults, follow, read_capture
+
+from smets1.tools.home import Home
+
+__all__ = ["JudgedHomes"]
+
+
+class JudgedHomes:
+    """In the place of the factory `smets1_home`; one capture a home."""
+
+    def __init__(self, make: Callable[..., Awaitable[Home]], folder: Path) -> None:
+        self._make = make
+        self._folder = folder
+        self._opened: list[tuple[Home, Path]] = []
+
+    async def __call__(self, **options: Any) -> Home:
+        path = self._folder / f"judged-{len(self._opened)}.pcapng"
+        if "capture" in options:  # the test's own affair
+            return await self._make(**options)
+        home = await self._make(capture=path, **options)
+        self._opened.append((home, path))
+        return home
+
+    async def judge(self, number: int = -1) -> list[Row]:
+        """Close one home; what tshark reads of it, without fault."""
+        home, path = self._opened[number]
+        keys = home.keys.lines()
+        await home.close()
+        rows = read_capture(path, keys)
+        assert faults(rows) == []
+        return rows
+
+    async def tell(self, *steps: Step) -> None:
+        """Close the last home: its air is without fault, and says these steps in this order."""
+        if TSHARK is not None:
+            follow(await self.judge(), *steps)
+
+    async def judge_all(self) -> None:
+        for number in range(len(self._opened) if TSHARK else 0):
+            await self.judge(number)
