@@ -207,6 +207,11 @@ class Account:
         return self._cut is _Cut.OFF
 
     @property
+    def is_disablement_held(self) -> bool:
+        """Supply would be off, but friendly hours or grace run."""
+        return self._cut is _Cut.HELD
+
+    @property
     def zone(self) -> Zone:
         if not self.is_prepayment:
             return Zone.CREDIT
@@ -214,11 +219,11 @@ class Account:
             return Zone.CUT_OFF
         if self.is_emergency_in_use:
             return Zone.EMERGENCY_CREDIT
-        return Zone.LOW_CREDIT if self._is_low else Zone.CREDIT
+        return Zone.LOW_CREDIT if self.is_low else Zone.CREDIT
 
     @property
     def status(self) -> CreditStatus:
-        status = CreditStatus.LOW_CREDIT if self.is_prepayment and self._is_low else CreditStatus.CREDIT_OK
+        status = CreditStatus.LOW_CREDIT if self.is_prepayment and self.is_low else CreditStatus.CREDIT_OK
         flags = (
             (
                 self.is_prepayment and self.config.emergency_credit_limit_mp > 0,
@@ -234,7 +239,7 @@ class Account:
         return status
 
     @property
-    def _is_low(self) -> bool:
+    def is_low(self) -> bool:
         return self.balance_fine <= fine(self.config.low_credit_threshold_mp)
 
     @property
@@ -309,7 +314,7 @@ class Account:
         return AccountEvent(utc_us=self.now_us, kind=kind, balance_mp=self.balance_mp)
 
     def _settle_warnings(self, events: list[AccountEvent]) -> None:
-        is_low = self._is_low
+        is_low = self.is_low
         if is_low and not self._low_warned:
             events.append(self._event(AccountEventKind.LOW_CREDIT))
         self._low_warned = is_low

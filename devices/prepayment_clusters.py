@@ -17,6 +17,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from smets1.devices.account import CreditRefusal
+from smets1.devices.account_attributes import bind_account_attributes
 from smets1.devices.changes import PaymentModeChange, PrepaymentChange
 from smets1.devices.meter_clusters import ENDPOINT, MeterClusters
 from smets1.devices.prepayment import (
@@ -87,6 +88,7 @@ class PrepaymentClusters:
         clusters.obey(information, _RULES, self._take_rules)
         information.handle("get_disablement_rules", self._get_rules)
         self._bind_debts()
+        bind_account_attributes(clusters)
 
     @property
     def _shelves(self) -> Shelves:

@@ -22,3 +22,12 @@ def test_every_module_of_the_folder_is_in_the_list_or_is_plumbing(repository):
     plumbing = {"__init__.py", "days.py", "state.py", "meter.py", "esme.py", "gsme.py", "ppmid.py", "ihd.py"}
     modules = {path.name for path in (repository / "devices").glob("*.py")} - plumbing
     assert sorted(name for name in modules if f"`{name}`" not in text) == []
+
+
+def test_every_rule_has_its_test_or_says_what_is_not_so(repository):
+    text = (repository / "devices" / "README.md").read_text(encoding="utf-8")
+    table = text.split("row by row")[1]
+    rows = [line.split("|") for line in table.splitlines() if line.startswith("| ")][1:]
+    assert len(rows) > 45
+    for _, rule, tests, remark, _ in rows:
+        assert "`test_" in tests or remark.strip(), rule
