@@ -40,6 +40,7 @@ __all__ = ["Rehearsal", "StoryLine"]
 
 _DAY: Final = timedelta(days=1)
 _ENDED: Final = frozenset({Stage.COMMISSIONED, Stage.ROLLED_BACK, Stage.STRANDED})
+_OUTCOMES: Final = (Stage.ROLL_BACK, Stage.ROLLED_BACK, Stage.STRANDED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,8 +105,8 @@ class Rehearsal:
     def _on_change(self, home: HomeProgress) -> None:
         if self.is_lean:
             return
-        if home.is_reported and home.stage is not Stage.COMMISSIONED:
-            return
+        if home.is_reported and home.stage in (*_OUTCOMES, Stage.MIGRATED):
+            return  # only that it is in an SCF is new
         text = _progress(home)
         if self._noted.get(home.hub) == text:  # only that it was silent is new
             text = "no answer: what the meter holds is still unknown"
@@ -283,14 +284,21 @@ class Rehearsal:
             await self.until_ended(books)
 
     async def until_ended(self, books: Sequence[HomeBooks], *, hours: float = 30.0) -> None:
-        """Until each home that was begun is at an end that is reported, and COFs are out."""
+        """Until each home that was begun is at an end that is reported, and COFs are out, hour by hour."""
+        hour = self._hour()
         for _ in range(round(hours * 60)):
             if all(self._has_ended(each.hub) for each in books):
                 break
             await asyncio.sleep(60)
+            if self._hour() != hour:
+                hour = self._hour()
+                self.cof()
         await asyncio.gather(*self._tasks)
         self._tasks.clear()
         self.cof()
+
+    def _hour(self) -> int:
+        return self.rig.civil.utc_us() // 3_600_000_000
 
     def _has_ended(self, hub: Eui64) -> bool:
         home = self.rig.s1sp.home(hub)
@@ -365,15 +373,19 @@ def _progress(home: HomeProgress) -> str:
     if home.stage is Stage.SECURING:
         return _securing(home)
     text = _NOTED.get(home.stage, str(home.stage))
-    return f"{text}: {home.reason} (TMAD {home.clause})" if home.reason else text
+    is_why_new = home.reason and home.stage is not Stage.ROLLED_BACK
+    return f"{text}: {home.reason} (TMAD {home.clause})" if is_why_new else text
 
 
 def _securing(home: HomeProgress) -> str:
-    attempt = f"attempt {home.attempts}" if home.attempts else "once more"
-    if home.gsme is KeyState.UNKNOWN:
-        return f"asks the GSME to take a new SUA key, {attempt}; until it answers its key is unknown"
-    if home.esme is KeyState.UNKNOWN:
-        return f"asks the ESME to take a new SUA key, {attempt}; until it answers its key is unknown"
+    for meter, state in (("GSME", home.gsme), ("ESME", home.esme)):
+        if state is KeyState.UNKNOWN and not home.attempts:
+            return f"is told to ask the {meter} anew"
+        if state is KeyState.UNKNOWN:
+            return (
+                f"asks the {meter} to take a new SUA key, attempt {home.attempts}; "
+                "until it answers its key is unknown"
+            )
     if home.gsme is KeyState.ROTATED:
         return "the GSME has shown that it holds the new key: no way back from here; the ESME is next"
     return "begins to secure it: " + ("the GSME first" if home.gsme is not KeyState.NO_METER else "the ESME")

@@ -97,6 +97,23 @@ async def row_3_link_returns(stage: Set) -> None:
     stage.expect_home(home, _DONE)
 
 
+@scenario(
+    "the GSME never got the instruction: stranded; within reach again, it is asked again", "table 2, row 3"
+)
+async def row_3_asked_again(stage: Set) -> None:
+    home = await stage.start()
+    stage.week.give_mef(await stage.file(home))
+    await stage.wait_for(lambda: stage.progress(home).stage is Stage.SECURING)
+    mend = stage.cut_off(home, Role.GSME)
+    await stage.week.until_ended([home])
+    stage.expect_home(home, Expected(stage=Stage.STRANDED, row=Row.GSME_SILENT))
+    mend()
+    stage.say("[fault over] the GSME is within reach; the S1SP is told to ask it again")
+    await stage.rig.s1sp.ask_again(home.hub)
+    await stage.week.until_ended([home])
+    stage.expect_home(home, _DONE)
+
+
 @scenario("the ESME's answer is lost, its status push tells: row 1 after all", "table 2, row 4; table 3, 3")
 async def row_4_answer_lost_push_tells(stage: Set) -> None:
     home = await stage.start()

@@ -37,6 +37,7 @@ def test_the_list(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["scenario", "--list", "--json"]) == 0
     rows = json.loads(capsys.readouterr().out)
     assert {row["name"] for row in rows} == set(CATALOGUE)
+    assert len(rows) > 70, "as README.md, CHANGES.md and docs/migration.md say"
     assert all(row["title"] and row["source"] for row in rows)
 
 
