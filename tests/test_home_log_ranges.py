@@ -4,14 +4,17 @@ full, a hub that restarts meanwhile, a gas meter that is gone."""
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from lxml import etree
-from tests.test_home_logs import post, requests, rows
+from tests.test_home_logs import BLOCKS, post, requests, rows
 
-from smets1.devices.days import HALF_HOUR_US
+from smets1.devices.billing import BillingCalendar, BillingPeriod
+from smets1.devices.days import DAY_US, HALF_HOUR_US
+from smets1.devices.event_log import AlertCode
 from smets1.devices.metering import PROFILE_DAYS
 from smets1.firmware.civil import format_utc, parse_utc
 from smets1.firmware.zcl.log_pages import samples_of
@@ -169,6 +172,85 @@ async def test_a_full_log_of_395_days_in_one_answer(
         divisor = 1 if start.startswith("E") else 1000
         values = [round(float(row.text) * divisor) for row in rows(answer.root, "PrimaryValue")]
         assert values[: YEAR - first] == [(YEAR - 1 - number) % 5000 for number in range(first, YEAR)]
+
+
+async def fill_logs(home: Home) -> None:
+    """More entries of everything than a log keeps: credits, payments, changes, periods, events, voltages."""
+    clock, esme = home.clock, home.esme.meter
+    meters = (esme, home.gsme.meter)
+    for meter in meters:
+        meter.set_billing_calendar(BillingCalendar(period=BillingPeriod.DAILY), utc_us=clock.utc_us)
+        config = replace(meter.account.config, debt_per_payment_bp=1_000, max_meter_balance_mp=10**9)
+        meter.set_prepayment(config, utc_us=clock.utc_us)
+        meter.set_debts(time_1_mp=0, time_2_mp=0, payment_mp=9_000_000, utc_us=clock.utc_us)
+    await clock.advance(hours=1)  # midnight
+    for number in range(15):
+        for meter in meters:
+            meter.add_credit(10_000, source=0, utc_us=clock.utc_us)
+            meter.set_tariff(replace(BLOCKS, standing_charge_up=number), utc_us=clock.utc_us)
+        await clock.advance(seconds=2)
+    for meter in meters:
+        for number in range(250):
+            code = (AlertCode.LOW_BATTERY, AlertCode.UNAUTHORISED_ACCESS)[number % 2]
+            meter.note(code, utc_us=clock.utc_us, detail=f"{number}")
+        for ring in (meter.billing.periods, meter.daily.entries):
+            last = ring[-1]
+            ring.extend(
+                [*(replace(last, utc_us=last.utc_us - day * DAY_US) for day in range(20, 0, -1)), last]
+            )
+    first_us = clock.utc_us // HALF_HOUR_US * HALF_HOUR_US
+    esme.voltage.profile.extendleft(
+        (first_us - number * HALF_HOUR_US, 241_000) for number in range(1, 4321 - len(esme.voltage.profile))
+    )
+    for number in range(104):
+        esme.set_voltage((230_000, 258_000)[number % 2], utc_us=clock.utc_us)
+        await clock.advance(seconds=40)
+    await clock.advance(minutes=25)
+
+
+# SRV -> element -> how many of them a log that is full has; what is not here is a profile.
+FULL = {
+    "4.4.2": {"LogEntryConsumptionAndTariffRegistersData": 12, "LogEntryPrepaymentData": 12},
+    "4.4.3": {"ESMEBillingDataLogEntry": 12, "ESMEBillingPrepaymentDataLogEntry": 12},
+    "4.4.4": {"LogEntry": 10},
+    "4.4.5": {"LogEntry": 5},
+    "4.6.1": {"LogEntry": 14},
+    "6.13": {"LogEntry": 100},
+}
+_GAS_NAMES = {
+    "LogEntryConsumptionAndTariffRegistersData": "LogEntryConsumptionRegister",
+    "ESMEBillingDataLogEntry": "GSMEBillingDataLogEntry",
+    "ESMEBillingPrepaymentDataLogEntry": "GSMEBillingPrepaymentDataLogEntry",
+}
+_NOT_FULL = (
+    "ECS35c",
+    "ECS35d",
+    "ECS35f",
+    "ECS35g",
+)  # the hub's own; the ALCS log, which a home does not have
+
+
+@pytest.mark.slow
+async def test_every_log_that_is_full_is_read_whole(
+    smets1_home: Any, duis_templates: Path, schema: Any
+) -> None:
+    home = await smets1_home(toml=CALM, start="2024-03-31T23:30:00Z")
+    await fill_logs(home)
+    asked = set()
+    for name, xml in requests(duis_templates):
+        srv = name.split("_")[1]
+        if "ReadLogPeriod" not in xml or name.startswith(_NOT_FULL):
+            continue
+        answer = await post(home, xml, period=EVER)
+        schema.assertValid(etree.fromstring(answer.xml))
+        assert is_done(answer), name
+        for element, count in FULL.get(srv, {}).items():
+            element = _GAS_NAMES.get(element, element) if name.startswith("G") else element
+            assert len(rows(answer.root, element)) == count, (name, element)
+            asked.add(srv)
+        if name.startswith("ECS23"):
+            assert len(rows(answer.root, "LogEntry")) == 4320, "90 days of average voltages"
+    assert asked == set(FULL)
 
 
 @pytest.mark.slow
