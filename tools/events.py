@@ -8,7 +8,7 @@ from typing import TextIO
 
 from smets1.firmware.civil import CivilClock, format_utc
 
-__all__ = ["EventLines", "quiet_libraries"]
+__all__ = ["EventLines", "event_fields", "quiet_libraries"]
 
 _NOISY = ("aiomqtt", "asyncio", "aiohttp.access", "amqtt", "paho", "transitions")
 
@@ -24,19 +24,27 @@ class EventLines(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
-            utc = format_utc(self._civil.utc_us())
-            text = record.getMessage()
+            event = event_fields(record, self._civil.utc_us())
             if self._as_json:
-                event = {"utc": utc, "level": record.levelname, "source": record.name, "text": text}
                 line = json.dumps(event)
             else:
                 mark = "" if record.levelno < logging.WARNING else f"{record.levelname} "
-                line = f"{utc}  {mark}{text}"
+                line = f"{event['utc']}  {mark}{event['text']}"
             if record.exc_info and not self._as_json:
                 line += "\n" + logging.Formatter().formatException(record.exc_info)
             print(line, file=self._out, flush=True)
         except Exception:  # a handler must never break what logs
             self.handleError(record)
+
+
+def event_fields(record: logging.LogRecord, utc_us: int) -> dict[str, str]:
+    """An event as JSON has it; `utc_us`: the home's own time."""
+    return {
+        "utc": format_utc(utc_us),
+        "level": record.levelname,
+        "source": record.name,
+        "text": record.getMessage(),
+    }
 
 
 def quiet_libraries() -> None:

@@ -157,6 +157,11 @@ class Home:
         self._request_counter = max(self.clock.utc_us, self._request_counter + 1)
         return self._request_counter
 
+    @property
+    def speed(self) -> float:
+        """Seconds of the home in one of the world; infinite: as fast as it goes."""
+        return self._loop.speed
+
     def device(self, eui64: Eui64) -> Device | None:
         return next((device for device in self.devices if device.eui64 == eui64), None)
 

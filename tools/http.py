@@ -7,6 +7,7 @@
     GET, POST, PATCH, DELETE /api/v1/faults...          what is wrong with the air (http_faults.py)
     POST /api/v1/devices/EUI64/keys                     press its keys: {"keys": "A 73946-14433-... B"}
     POST /api/v1/devices/EUI64/power, /sensors, ...     what hands do in a laboratory (http_controls.py)
+    GET  /api/v1/clock, /events, /metrics               watching it (http_watch.py)
     GET  /api/v1/docs                                   all of these as OpenAPI
 
 Bound to loopback unless told otherwise; on another address every request must bear the token
@@ -36,6 +37,7 @@ from smets1.tools.home_file import is_loopback
 from smets1.tools.http_controls import add_control_routes
 from smets1.tools.http_faults import add_fault_routes
 from smets1.tools.http_request import device_of, json_of
+from smets1.tools.http_watch import add_watch_routes
 
 __all__ = ["HttpServer", "require_free"]
 
@@ -74,6 +76,7 @@ class HttpServer:
         app.router.add_get("/api/v1/devices/{eui64}/screen", _get_screen)
         app.router.add_post("/api/v1/devices/{eui64}/keys", _post_keys)
         add_control_routes(app, self._home, _describe)
+        add_watch_routes(app, self._home)
         self._runner = web.AppRunner(app, access_log=None)
         await self._runner.setup()
         site = web.TCPSite(self._runner, self._host, self._port)

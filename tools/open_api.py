@@ -89,6 +89,10 @@ def _in_path(name: str, kind: str, words: str) -> dict[str, Any]:
     return {"name": name, "in": "path", "required": True, "schema": {"type": kind}, "description": words}
 
 
+def _stream(media_type: str, words: str) -> dict[str, Any]:
+    return {"summary": words, "responses": {"200": {"description": words, "content": {media_type: {}}}}}
+
+
 def _of_device(*, parameters: Sequence[dict[str, Any]] = (), **operations: dict[str, Any]) -> dict[str, Any]:
     return {"parameters": [_in_path("eui64", "string", _EUI64), *parameters], **operations}
 
@@ -129,6 +133,9 @@ def open_api(*, has_head_end: bool) -> dict[str, Any]:
         }
     paths |= {
         "/api/v1/docs": {"get": _operation("This description")},
+        "/api/v1/clock": {"get": _operation("The home's time, and how fast it goes")},
+        "/api/v1/events": {"get": _stream("text/event-stream", "What happens, as it happens, one JSON each")},
+        "/api/v1/metrics": {"get": _stream("text/plain", "Figures of the home for Prometheus")},
         "/api/v1/home": {"get": _operation("The home: time, devices, supply, registers")},
         "/api/v1/faults": {
             "get": _operation("What is wrong with the air now"),
