@@ -8,12 +8,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import date
+from functools import partial
 
 from smets1.headend.migration.envelope import MAX_FILE_OCTETS, FileSigner, read_kept
 from smets1.headend.migration.files import (
     EncryptedInstallation,
     FileKind,
     MasterKeyInformation,
+    MigrationCommonFile,
     MigrationGroupEncryptedFile,
     SuaKeyDetails,
 )
@@ -83,6 +85,32 @@ async def _change(stage: Set, clause: str, text: str, change: Change) -> None:
 def _homes(content: MigrationGroupEncryptedFile, **changes: object) -> MigrationGroupEncryptedFile:
     homes = tuple(replace(home, **changes) for home in content.installations)  # type: ignore[arg-type]
     return replace(content, installations=homes)
+
+
+@scenario(
+    "an MCF of another group, for another S1SP, tampered, sent again: refused, the batch goes on", "5.9"
+)
+async def mcf_refused(stage: Set) -> None:
+    home = await stage.start(METERS)
+    found = await stage.rig.rp.prepare(stage.week.plan([home]))
+    assert found is not None, "the home passes"
+    content = read_kept(found.mcf, FileKind.MCF)
+    assert isinstance(content, MigrationCommonFile), "as asked for"
+    tampered = found.mcf.replace(b"<Priority>false", b"<Priority>true")
+    stage.expect_refusal("5.9.2", lambda: stage.rig.s1sp.take_mcf(tampered), "the S1SP, a word changed")
+    for clause, change, text in (
+        ("16.1", {"group_id": "CA"}, "Group ID CA"),
+        ("5.9.4", {"s1sp": RP}, "another S1SP"),
+    ):
+        other = replace(content, header=replace(content.header, **change))
+        octets = stage.rig.signer(RP).sign(FileKind.MCF, other, now_utc_us=stage.rig.civil.utc_us())
+        stage.expect_refusal(clause, partial(stage.rig.s1sp.take_mcf, octets), f"the S1SP, {text}")
+    stage.expect(stage.rig.s1sp.home(home.hub) is None, "nothing was begun")
+    await stage.week.run_day([home])
+    stage.expect_home(home, _DONE)
+    stage.expect_refusal(
+        "5.9.5", lambda: stage.rig.s1sp.take_mcf(stage.week.of_kind(FileKind.MCF)[0]), "the same MCF again"
+    )
 
 
 @scenario("an MEF for DA with EncryptedS1SPGroupInformation", "16.16")
