@@ -78,8 +78,8 @@ def _billing(meter: MeterCore) -> Iterator[BillingSnapshot]:
 
 
 def _snapshot_id(utc_us: int, kind: int) -> int:
-    """The same each time it is asked; unlike that of any other snapshot that a meter still has."""
-    return (zigbee_s(utc_us) << 2 | kind) & 0xFFFFFFFF
+    """The same each time it is asked, and another for a change a millisecond later."""
+    return (utc_us // 1_000 << 2 | kind) & 0xFFFFFFFF
 
 
 def _registers(entry: BillingSnapshot | DailyRead, cause: SnapshotCause, snapshot_id: int) -> Snapshot:

@@ -317,3 +317,15 @@ def test_the_household_sees_no_snapshot_and_no_payment_of_the_one_before(bench: 
     seen = bench.ask("prepayment", "get_top_up_log", via=Via.WIRE, **asked)["top_ups"]
     assert [row["top_up_amount"] for row in seen] == [2000]
     assert len(bench.ask("prepayment", "get_top_up_log", **asked)["top_ups"]) == 2
+
+
+def test_changes_of_one_second_are_snapshots_of_their_own(bench: Bench) -> None:
+    for number in range(3):
+        bench.meter.set_tariff(TWO if number % 2 else FLAT, utc_us=START_US + number * 1_000)
+    asked = {"earliest_start_time": 0, "latest_end_time": 0xFFFFFFFE}
+    cause = SnapshotCause.CHANGE_OF_TARIFF_INFORMATION
+    found = [
+        bench.ask("metering", "get_snapshot", snapshot_cause=cause, snapshot_offset=offset, **asked)
+        for offset in range(3)
+    ]
+    assert len({one["snapshot_id"] for one in found}) == found[0]["total_snapshots_found"] == 3
