@@ -43,7 +43,7 @@ from smets1.devices.prepayment import (
     PaymentMode,
     payment_control,
 )
-from smets1.devices.special_codes import Engineering, make_special_code
+from smets1.devices.special_codes import Engineering, VendKind, make_special_code
 from smets1.devices.supply import OffReason, SupplyState
 from smets1.devices.tamper import Sensor, SupplyTamperState
 from smets1.devices.tariff import fine
@@ -56,6 +56,13 @@ from smets1.firmware.zcl.server import Via
 from smets1.headend.srv.frames import command, parse_command
 from smets1.headend.srv.steps import RefusedByDeviceError
 
+SPECIAL: dict[str, dict[str, Any]] = {
+    "code off": {"supply_is_ready": False},
+    "code ready": {"supply_is_ready": True},
+    "clear tamper": {"engineering": Engineering.CLEAR_TAMPER},
+    "deduct": {"vend": VendKind.DEDUCT, "pounds": 2},
+    "set": {"vend": VendKind.SET, "pounds": 7},
+}
 CALENDARS = (NonDisablementCalendar(), NonDisablementCalendar(), NIGHTS, SOME_DAYS)
 PRICE_UP = TARIFF.prices_up_per_kwh[0][0]
 NO_TIME = 0
@@ -64,7 +71,7 @@ POUNDS = st.sampled_from([1, 9, 40, 70])
 WAYS = st.sampled_from(["keypad", "display", "wan"])
 OTHER_ACTS = (
     *("magnet", "no magnet", "locks", "locks not", "limit", "no limit", "a number"),
-    *("code off", "code ready", "clear tamper"),
+    *("code off", "code ready", "clear tamper", "deduct", "set"),
 )
 
 
@@ -305,9 +312,10 @@ class MoneyMachine(RuleBasedStateMachine):
 
         self.finish(cut, credit)
 
-    def type_code(self, text: str) -> list[TopUpResult]:
+    def type_code(self, text: str, *, waits: bool = True) -> list[TopUpResult]:
         """A person at the keypad, when the glass is free again. Nothing where it is locked."""
-        self.wait(40 * SECOND_US)
+        if waits:
+            self.wait(40 * SECOND_US)
         panel = self.bench.panel
         for _ in range(2):  # the first A of an armed meter asks for B
             if not panel.keypad.is_in_vend_mode:
@@ -320,13 +328,23 @@ class MoneyMachine(RuleBasedStateMachine):
     def special_code(self, what: str, number: int) -> Callable[[], None]:
         """A supply or engineering code; what the world then counts on."""
         counter = 207 + number
-        chosen: dict[str, Any] = {"engineering": Engineering.CLEAR_TAMPER}
-        if what != "clear tamper":
-            chosen = {"supply_is_ready": what == "code ready"}
-        text = make_special_code(KEY, originator=SUPPLIER, target=ESME, counter=counter, **chosen)
-        is_obeyed = any(result.is_accepted for result in self.type_code(text))
+        text = make_special_code(KEY, originator=SUPPLIER, target=ESME, counter=counter, **SPECIAL[what])
+        self.wait(40 * SECOND_US)
+        before_fine = self.meter.account.balance_fine
+        is_obeyed = any(result.is_accepted for result in self.type_code(text, waits=False))
         assert not (is_obeyed and counter in self.ledger.codes), "a code works once"
-        return lambda: self.ledger.codes.update([counter] if is_obeyed else [])
+        change_fine = self.meter.account.balance_fine - before_fine
+        if is_obeyed and what == "set":
+            assert self.meter.account.balance_mp == 7 * POUND
+        else:
+            assert change_fine == (fine(-2 * POUND) if is_obeyed and what == "deduct" else 0)
+
+        def known() -> None:
+            if is_obeyed:
+                self.ledger.codes.add(counter)
+                self.ledger.paid_fine += change_fine
+
+        return known
 
     @precondition(lambda self: self.meter.supply.state is SupplyState.OFF)
     @rule(counter=COUNTERS, cut=CUTS)
