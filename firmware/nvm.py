@@ -32,6 +32,7 @@ from smets1.firmware.cbor import load_strict
 __all__ = ["DeviceNvm", "MemoryNvm", "NoNvm", "Nvm", "NvmStore", "NvmView", "PowerCutError"]
 
 SCHEMA_VERSION: Final = 1
+_IN_MEMORY: Final = ":memory:"
 _EXPORT_MAGIC: Final = b"smets1 device 1\n"
 _APPLICATION_ID: Final = 0x534D4531  # "SME1"; tells our file from any other SQLite file
 
@@ -160,7 +161,7 @@ class NvmStore:
         Raises InputError, one line: in use by another process, damaged, not ours, or from a newer version.
         """
         label = str(path)
-        if label != ":memory:":
+        if label != _IN_MEMORY:
             _create_private(Path(label))
         database = None
         try:
@@ -210,6 +211,12 @@ class NvmStore:
         database = self._open_database()
         if not self._pending:
             return
+        if self._label != _IN_MEMORY:  # else nobody ever reads it: devices have their records themselves
+            self._write(database)
+        self._pending.clear()
+        self.commit_count += 1
+
+    def _write(self, database: sqlite3.Connection) -> None:
         puts = [(d, k, v) for (d, k), v in self._pending.items() if v is not None]
         deletes = [at for at, value in self._pending.items() if value is None]
         try:
@@ -222,8 +229,6 @@ class NvmStore:
                 with contextlib.suppress(sqlite3.Error):
                     database.execute("ROLLBACK")
             raise LostError(_explain(error, self._label)) from None
-        self._pending.clear()
-        self.commit_count += 1
 
     def export_device(self, name: str, path: str | Path) -> None:
         """Write one device's records, uncommitted ones too, to a file of mode 0600 (it holds keys).
