@@ -183,6 +183,8 @@ class EmulatorLoop(asyncio.SelectorEventLoop):
     is none in the emulated world, and whatever comes before a time-out there still comes before it.
     """
 
+    _stopping: bool  # of asyncio; typeshed does not know it
+
     def __new__(cls, speed: float = 1.0) -> Self:
         # Here, since asyncio's destructor stumbles over a loop whose __init__ did not end.
         _require_speed(speed)
@@ -265,10 +267,10 @@ class EmulatorLoop(asyncio.SelectorEventLoop):
         """
         if self._speed == MAX_SPEED:
             turns = _TIMER_TURNS
-            while turns and not self._inner_ready and self._heap and not cast(Any, self)._stopping:
+            while turns and not self._inner_ready and self._heap and not self._stopping:
                 self._run_next_instant()
                 turns -= 1
-        cast(Any, super())._run_once()
+        super()._run_once()  # type: ignore[misc]
 
     def _run_next_instant(self) -> None:
         heap = self._heap

@@ -16,6 +16,7 @@ from enum import IntEnum, unique
 from typing import Final, Protocol
 
 from smets1.eui64 import Eui64
+from smets1.light_init import light_init
 
 __all__ = [
     "BROADCAST_ALL",
@@ -173,6 +174,7 @@ class SimpleDescriptor:
     output_clusters: tuple[int, ...] = ()  # clients
 
 
+@light_init
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApsMessage:
     """An APS payload to send."""
@@ -210,6 +212,7 @@ class GroupMembers(Protocol):
     def remove_all(self, endpoint: int) -> None: ...
 
 
+@light_init
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApsIndication:
     """An APS payload that arrived, decrypted and de-duplicated."""

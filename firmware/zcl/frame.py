@@ -12,6 +12,7 @@ from smets1.firmware.zcl.declare import Cluster
 from smets1.firmware.zcl.fields import Values
 from smets1.firmware.zcl.general import GENERAL, GeneralMessage
 from smets1.firmware.zcl.status import FrameType, Side, Status, malformed
+from smets1.light_init import light_init
 
 __all__ = ["ZclFrame", "ZclHeader", "command_frame", "general_frame", "read_command"]
 
@@ -20,6 +21,7 @@ _FROM_SERVER: Final = 0x08
 _NO_DEFAULT_RESPONSE: Final = 0x10
 
 
+@light_init
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ZclHeader:
     """ZCL header. Reserved bits of the frame control are ignored when received, zero when sent."""
@@ -88,6 +90,7 @@ _BY_DIRECTION: Final = (Side.CLIENT, Side.SERVER)  # direction bit 0: client to 
 _OTHER: Final = (Side.CLIENT, Side.SERVER)  # indexed by a Side: the one opposite
 
 
+@light_init
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ZclFrame:
     """Header and undecoded payload."""

@@ -24,6 +24,7 @@ from smets1.firmware.zcl.fields import Values
 from smets1.firmware.zcl.status import Side, Status, to_status
 from smets1.firmware.zcl.types import Value
 from smets1.hardware.radio import ApsSecurity
+from smets1.light_init import light_init
 
 __all__ = [
     "LATER",
@@ -48,6 +49,7 @@ class Via(IntEnum):
     SUA = 3  # the frame inside a Critical Instruction whose code was right
 
 
+@light_init
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CommandContext:
     """Who asks, how, and when."""

@@ -10,6 +10,7 @@ from typing import Final, Self
 
 from smets1.errors import DecodeError
 from smets1.eui64 import Eui64
+from smets1.light_init import light_init
 
 __all__ = [
     "ApsCommand",
@@ -104,6 +105,7 @@ _UNICAST: Final = struct.Struct("<BBHHBB")
 _GROUP: Final = struct.Struct("<BHHHBB")
 
 
+@light_init
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApsHeader:
     """APS header without the auxiliary security header; 2 to 12 octets. Source: 2.2.5.1."""

@@ -16,6 +16,7 @@ from smets1.firmware.zigbee.security import LinkKeyEntry
 from smets1.firmware.zigbee.security_header import KeyIdentifier
 from smets1.firmware.zigbee.timers import Deadline
 from smets1.hardware.radio import KeyOrigin
+from smets1.light_init import light_init
 
 __all__ = ["ApsCommandHeard", "ApsConfirm", "ApsStatus", "HeardCounters", "Sending"]
 
@@ -36,6 +37,7 @@ class ApsStatus(IntEnum):
     SECURITY_FAIL = 0xAD
 
 
+@light_init
 @dataclass(frozen=True, slots=True)
 class ApsConfirm:
     handle: int

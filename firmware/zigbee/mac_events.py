@@ -7,6 +7,7 @@ from enum import IntEnum, unique
 
 from smets1.eui64 import Eui64
 from smets1.firmware.zigbee.mac_frames import Beacon, CoordinatorRealignment
+from smets1.light_init import light_init
 
 __all__ = [
     "Associated",
@@ -47,6 +48,7 @@ class MacStatus(IntEnum):
 # --- work for the radio ---------------------------------------------------------------------------
 
 
+@light_init
 @dataclass(frozen=True, slots=True)
 class Transmit:
     psdu: bytes

@@ -10,6 +10,7 @@ from typing import Final, Self
 
 from smets1.errors import DecodeError
 from smets1.eui64 import Eui64
+from smets1.light_init import light_init
 
 __all__ = [
     "EndDeviceTimeoutRequest",
@@ -99,6 +100,7 @@ _EXTRAS: Final = _MULTICAST | _SOURCE_ROUTE | _DESTINATION_IEEE | _SOURCE_IEEE
 _FRAME_TYPES: Final = {member.value: member for member in NwkFrameType}
 
 
+@light_init
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NwkHeader:
     """NWK header without the auxiliary security header; 8 octets and more. Source: 3.3.1."""
@@ -380,6 +382,7 @@ class RejoinResponse:
         return struct.pack("<BHB", NwkCommandId.REJOIN_RESPONSE, self.short_address, self.status)
 
 
+@light_init
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LinkStatusEntry:
     neighbour: int
@@ -387,6 +390,7 @@ class LinkStatusEntry:
     outgoing_cost: int  # 0..7; 0: not known
 
 
+@light_init
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LinkStatus:
     """Source: 3.4.8."""

@@ -14,6 +14,7 @@ from typing import Final, Self
 from smets1.errors import DecodeError
 from smets1.eui64 import Eui64
 from smets1.firmware.crypto.ccm import FrameCipher
+from smets1.light_init import light_init
 
 __all__ = [
     "MIC_OCTETS",
@@ -49,6 +50,7 @@ class KeyIdentifier(IntEnum):
     KEY_LOAD = 0x03
 
 
+@light_init
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuxiliaryHeader:
     """5 to 14 octets: control, frame counter (4), [source (8)], [key sequence (1)]. Source: 4.5.1."""
