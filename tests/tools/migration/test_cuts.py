@@ -338,8 +338,15 @@ async def check_mended(stage: Set, home: HomeBooks, where: str, *, rows: tuple[R
     return row
 
 
-def one(kind: type[Cut], at: int, *, is_after: bool = False, is_mistaken: bool = False) -> Outcome:
-    """One run in virtual time, with parties and a home of its own."""
+def one(
+    kind: type[Cut],
+    at: int,
+    *,
+    is_after: bool = False,
+    is_mistaken: bool = False,
+    is_short: bool = False,
+) -> Outcome:
+    """One run in virtual time, with parties and a home of its own. `is_short`: mended after a minute."""
     where = f"{kind.__name__} {'after' if is_after else 'before'} {at}{', wrong key' * is_mistaken}"
     rows = (Row.GSME_FAILED,) if is_mistaken else kind.ends
 
@@ -348,6 +355,8 @@ def one(kind: type[Cut], at: int, *, is_after: bool = False, is_mistaken: bool =
         try:
             home = await prepare(stage, is_mistaken=is_mistaken, folder=folder)
             cut = kind(stage, home, at, is_after=is_after)
+            if is_short:
+                return await short_cut(stage, home, cut, where)
             await until_end(stage, home, cut)
             row, count = stage.progress(home).row, cut.count
             if not cut.is_kill:
@@ -366,6 +375,20 @@ def one(kind: type[Cut], at: int, *, is_after: bool = False, is_mistaken: bool =
         return run(main(None), speed=MAX_SPEED)
     with tempfile.TemporaryDirectory() as name:
         return run(main(Path(name)), speed=MAX_SPEED)
+
+
+async def short_cut(stage: Set, home: HomeBooks, cut: Cut, where: str) -> Outcome:
+    """The link is back before anybody has given up."""
+    for _ in range(600):
+        if cut.has_happened or stage.progress(home).stage in ENDS:
+            break
+        await asyncio.sleep(1)
+    await asyncio.sleep(60)
+    check_cut(stage, home, where)
+    row = stage.progress(home).row
+    await cut.mend()
+    end = await check_mended(stage, home, where, rows=(Row.BOTH_ROTATED,))
+    return Outcome(row, end, cut.count, cut.has_happened)
 
 
 # --- tests -----------------------------------------------------------------------------------------
@@ -404,6 +427,25 @@ def test_some_cuts(kind: type[Cut], is_mistaken: bool) -> None:
         outcome = one(kind, at, is_after=rng.random() < 0.5, is_mistaken=is_mistaken)
         assert outcome.has_happened
         assert outcome.row in _ROWS[is_mistaken] or issubclass(kind, Kill)
+
+
+@pytest.mark.parametrize("kind", LINKS)
+def test_some_short_cuts(kind: type[Cut]) -> None:
+    rng = random.Random(f"short {kind.__name__}")
+    for at in rng.sample(range(one(kind, NEVER).count), 2):
+        assert one(kind, at, is_after=rng.random() < 0.5, is_short=True).has_happened
+
+
+@pytest.mark.sweep
+@pytest.mark.parametrize("kind", LINKS)
+def test_every_short_cut(kind: type[Cut]) -> None:
+    """Down for a minute, then back: row 1, always."""
+    count, covered = one(kind, NEVER).count, 0
+    for is_after in (False, True) if kind is WanCut else (False,):
+        for at in range(count):
+            covered += one(kind, at, is_after=is_after, is_short=True).has_happened
+    print(f"\n{kind.__name__}, down for a minute: {covered} cut points of {count} events; in the end row 1")
+    assert covered >= count
 
 
 @pytest.mark.parametrize(("kind", "is_mistaken"), _every())
