@@ -4,8 +4,8 @@ ASSUMPTION. The list is in an unpublished appendix; only three entries are known
 supplier name and contact removed, currency GBP. The others are our guess at "features that DUIS cannot
 reach, at benign values". One table for each Group ID; a lab with the real list swaps this module.
 
-Source: facts/mission.md sections 5 and 6 (two verification points; part 1 seen by the consumer, part 2
-operation).
+Source: migration guide, 4.3.7; TMAD consultation, 2.4 (two verification points; part 1 seen by the consumer,
+part 2 operation).
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ class Requirement:
 _METERS: Final = (DeviceKind.ESME, DeviceKind.GSME)
 
 _DA: Final = (
-    Requirement(parameter="privacy_pin", value="", part=1, source="mission 6"),
-    Requirement(parameter="supplier_name", value="", part=1, source="mission 6"),
-    Requirement(parameter="supplier_contact", value="", part=1, source="mission 6"),
-    Requirement(parameter="currency", value="GBP", part=1, source="mission 6"),
+    Requirement(parameter="privacy_pin", value="", part=1, source="guide 4.3.7"),
+    Requirement(parameter="supplier_name", value="", part=1, source="guide 4.3.7"),
+    Requirement(parameter="supplier_contact", value="", part=1, source="guide 4.3.7"),
+    Requirement(parameter="currency", value="GBP", part=1, source="guide 4.3.7"),
     Requirement(parameter="keypad_lock", value=600, part=2, source="assumption", devices=_METERS),
     Requirement(parameter="alerts_enabled", value=True, part=2, source="assumption", devices=_METERS),
 )

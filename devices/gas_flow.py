@@ -10,7 +10,7 @@ burn yet. More than UncontrolledGasFlowRate, and it closes the valve again and i
 person sets; the house's own load comes from a file, cannot know of the valve, and does not count.
 Simplified: the gas that passes in the check is not metered.
 
-Source: facts/mission.md section 7, facts/devices.md (valve, 30 l/h); DUIS 5.4 services 4.10 and 6.7.
+Source: migration guide, 2.8.11 (network data); devices seen (valve, 30 l/h); DUIS 5.4 services 4.10 and 6.7.
 """
 
 from __future__ import annotations

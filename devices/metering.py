@@ -7,7 +7,7 @@ week (from Monday) and this month follow the UK's local days.
 
 Export and reactive energy have their fields here and are counted by `electricity_meter.py`.
 
-Source: SMETS1 5.7 (operational data), facts/mission.md section 7 (14 daily entries), Liberty 100.
+Source: SMETS1 5.7 (operational data), migration guide, 2.8.4 (14 daily entries), Liberty 100.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ is with what must be: `enrolment.py` has the table for enrolment.
 
 Source: SMETS configuration data items (facts/devices.md), DUIS 5.4 services 2.1 and 6.x; names are those of
 the documents in snake_case. "Part": seen by the consumer (1) or operation (2), as the configuration before
-enrolment is split (facts/mission.md section 6).
+enrolment is split (migration guide, 4.3.7).
 """
 
 from __future__ import annotations
@@ -298,11 +298,11 @@ _LIMITS: Final = PrepaymentConfig()
 _COMMON: Final = (
     # what the consumer sees, and DUIS cannot reach
     Parameter(name="privacy_pin", default="", part=1, high=4, pattern="([0-9]{4})?",
-              readers=frozenset({Access.SMSO}), is_secret=True, source="mission 6; DUIS 3.5"),
-    _text("supplier_name", part=1, source="mission 6; DUIS 3.4", high=15),
-    _text("supplier_contact", part=1, source="mission 6; DUIS 3.4", high=18),
+              readers=frozenset({Access.SMSO}), is_secret=True, source="guide 4.3.7; DUIS 3.5"),
+    _text("supplier_name", part=1, source="guide 4.3.7; DUIS 3.4", high=15),
+    _text("supplier_contact", part=1, source="guide 4.3.7; DUIS 3.4", high=18),
     Parameter(name="currency", default="GBP", part=1, high=3, pattern="GBP|EUR", readers=_ALL,
-              source="mission 6; CurrencyUnit"),
+              source="guide 4.3.7; CurrencyUnit"),
     Parameter(name="clock_synchronisation_interval", default=86_400, unit="s", low=3600, high=604_800,
               source="SE 1.2, 5.12"),
 )  # fmt: skip

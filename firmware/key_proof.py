@@ -1,6 +1,6 @@
 """Prepayment key verification: the operator asks a meter to prove that it holds the key on its books.
 
-**Assumption.** TMAD names the check (mission facts, section 5, step 2) and not its form; this is ours:
+**Assumption.** TMAD names the check (TMAD consultation, table 1) and not its form; this is ours:
 
     proof = the first 16 octets of HMAC-SHA256(prepayment key, "PPKV" | EUI-64 (8) | nonce (16))
 

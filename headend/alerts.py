@@ -4,7 +4,7 @@ DCC alerts are addressed by role and fuel: N16 goes to the network operator of a
 N42 to whoever's credentials were placed. A user whose DUIS version does not have an alert gets N999 in its
 place. Device alerts go to the meter's supplier, and those about its supply to the network operator too.
 More than `THROTTLE_AFTER` alerts of one device with one code in an hour are held back; the first after that
-hour says how many it stands for. Source: mission facts, step 10; DUIS-5.4.xsd, DCCAlertMessage.
+hour says how many it stands for. Source: migration guide, 3.3.4; DUIS-5.4.xsd, DCCAlertMessage.
 **Assumptions**: which element carries N16 and N55 (MeterIdentity), which codes are new in DUIS 3.0,
 and the figures of throttling.
 """

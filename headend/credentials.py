@@ -5,7 +5,7 @@ floors: the least numbers that a message and a top-up of that party may bear. Th
 meter is commissioned and when it is asked to (6.15.1, 6.21, 6.23), and shows them (6.24.1). A change with an
 execution date waits here until then; another for the same device and role takes its place.
 
-All is in the head end's store. Source: mission facts, step 10 (who is told); DUIS-5.4.xsd, RemotePartyRole.
+All is in the head end's store. Source: migration guide, 3.3.4 (who is told); DUIS-5.4.xsd, RemotePartyRole.
 **Assumption**: that nothing of this reaches a device of Group ID DA, which knows its SUA key only.
 """
 

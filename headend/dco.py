@@ -10,7 +10,7 @@ again for the same instruction it gives the same code.
 
 Rotation: the S1SP's share comes in, the DCO's is drawn here, and only the wrapped key goes out. The new
 key takes the place of the old one when the device has confirmed that it holds it.
-Source: mission facts (clause 5.4A, 16.11); the formulas are an **assumption**, see `firmware.sua`.
+Source: TMAD 5.4A, 16.11; the formulas are an **assumption**, see `firmware.sua`.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """SUA key rotation, as an internal operation of the S1SP with the DCO and one device.
 
-The order GSME then ESME, and what follows from each outcome (mission facts, table 2), is the
+The order GSME then ESME, and what follows from each outcome (TMAD consultation, table 2), is the
 caller's. An attempt ends in one of three ways: the device has confirmed the new key; the device still
 has the old one; or nobody knows yet, and the device's own status push will tell.
 """

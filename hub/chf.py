@@ -4,7 +4,7 @@ An instruction of the head end names a target. The CHF and the GPF answer themse
 asked over the ribbon; the GSME's wait in the gas proxy until it wakes; any other device is asked over the
 HAN. What a device says unasked on the Authorisation cluster goes to the head end as an event.
 
-Source: facts/mission.md section 1 (the house), 16.12 (whitelist); SE 1.2, 5.4 (trust centre).
+Source: TMAD 16.12 (whitelist); SE 1.2, 5.4 (trust centre).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """SRV 8.1.1 Commission Device: the S1SP answers, and the inventory changes; see `effects`.
 
-A SMETS1 meter runs and keeps time before it is ever commissioned, so nothing has to reach it (mission facts,
-step 10). Source: MMC-5.4.xsd, CommissionDeviceSynchroniseClockRsp.
+A SMETS1 meter runs and keeps time before it is ever commissioned, so nothing has to reach it (migration
+guide, 7.2.1). Source: MMC-5.4.xsd, CommissionDeviceSynchroniseClockRsp.
 """
 
 from __future__ import annotations
