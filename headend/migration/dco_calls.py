@@ -3,7 +3,9 @@
 A call is a CBOR array [name, arguments...], an answer [kind, value]. There is no other way in: what is not in
 `_SERVED` cannot be asked, so whoever has taken over the S1SP gets no more of the DCO than the S1SP had. The
 server answers any octets and never raises; the client raises what the DCO would have raised.
-Left out: encryption of the way itself, which is a pipe of one machine (`dco_process`).
+**Simplified**: the time of a call is the caller's, since a rehearsal jumps through time; an S1SP that lies
+about it stretches the anomaly limits, which a DCO with a clock of its own would not let it. Left out:
+encryption of the way itself, which is a pipe of one machine (`dco_process`).
 """
 
 from __future__ import annotations

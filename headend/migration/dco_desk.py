@@ -16,7 +16,7 @@ from typing import Any, Final
 import cbor2
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from smets1.errors import DecodeError, SecurityError
+from smets1.errors import DecodeError, RefusedError, SecurityError
 from smets1.eui64 import Eui64, format_eui64
 from smets1.firmware.cbor import load_strict
 from smets1.firmware.nvm import Nvm, NvmView
@@ -38,6 +38,7 @@ __all__ = ["DcoDesk", "Viability"]
 
 _log = logging.getLogger(__name__)
 
+_REFUSED: Final = 0x7E
 _GONE: Final = "the DCO has no complete file set for it"
 
 
@@ -111,6 +112,8 @@ class DcoDesk:
         if isinstance(content, MigrationGroupEncryptedFile):
             if self._times(content.header.file_set).is_late_mef(now_utc_us):
                 raise FileRefusedError("5.20", "more than 24 hours after the MVF")
+            if self._files.encrypted(content.header.file_set) is not None:
+                raise FileRefusedError("5.9.6", f"file set {content.header.file_set} has an MEF already")
             check_shape(content)
 
     def expire(self, *, now_utc_us: int) -> list[tuple[int, Verdict]]:
@@ -180,15 +183,23 @@ class DcoDesk:
                 device, credential.key, generation=credential.generation, counter=credential.counter
             )
             generations.append((device, credential.generation))
-        self._nvm.put(f"home/{hub:016x}", cbor2.dumps(sorted(credentials)))
+        self._nvm.put(f"home/{hub:016x}", cbor2.dumps([list(pair) for pair in generations]))
         self._nvm.commit()
         return Viability(is_viable=True, generations=tuple(generations))
 
     def discard(self, hub: Eui64) -> None:
-        """Roll-back: the DCO deletes every key of the home (guide, 4.5.6.1). Again is no error."""
+        """Roll-back: the DCO deletes every key of the home (guide, 4.5.6.1). Again is no error.
+
+        Raises RefusedError where a key was rotated since: that home has no way back (16.11), whatever the
+        S1SP says of it.
+        """
         stored = self._nvm.get(f"home/{hub:016x}")
-        devices: Any = [] if stored is None else load_strict(stored)
-        for device in devices:
+        taken: Any = [] if stored is None else load_strict(stored)
+        for device, generation in taken:
+            if self._dco.is_enrolled(device) and self._dco.generation(device) != generation:
+                reason = f"TMAD 16.11: the key of {format_eui64(device)} was rotated"
+                raise RefusedError(_REFUSED, reason)
+        for device, _ in taken:
             self._dco.discard(device)
         self._nvm.delete(f"home/{hub:016x}")
         self._nvm.commit()

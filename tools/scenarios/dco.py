@@ -152,6 +152,10 @@ async def attack_s1sp_alone(stage: Set) -> None:
         await _expect_unmoved(stage, home, instruction, Authorisation(counter=2**40, sua=guess))
     replayed = Authorisation(counter=1, sua=compute_sua(key, esme.eui64, 1, instruction.octets))
     await _expect_unmoved(stage, home, instruction, replayed, what="a used counter")
+    stage.expect_refusal(
+        "16.11", lambda: stage.rig.dco_desk.discard(home.hub), "the DCO is told to forget a migrated home"
+    )
+    stage.expect(stage.is_dco_key_held(home, Role.ESME), "the DCO still has the key of the ESME")
 
 
 @scenario("[attack] the old SMSO after the rotation: its key commands nothing any more", "6.7; guide 2.6.4")
