@@ -20,7 +20,9 @@ SCRIPTS = {"bootstrap.sh", "demo", "outsiders", "test"}  # beside tools/, not pa
 
 def expected_files(repository: Path) -> set[str]:
     """Paths in the package, as installed."""
-    files = {f"smets1/{name}" for name in ("__init__.py", "errors.py", "eui64.py", "py.typed")}
+    files = {
+        f"smets1/{name}" for name in ("__init__.py", "errors.py", "eui64.py", "light_init.py", "py.typed")
+    }
     for folder in FOLDERS:
         for path in (repository / folder).rglob("*"):
             place = path.relative_to(repository)
