@@ -104,6 +104,12 @@ class Board:
     rng: Random
 
 
+def _is_cancelled() -> bool:
+    """Whether this task is to end: a task group that fails while it is cancelled raises only the failure."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
 class DeviceLogger(LoggerAdapter):  # type: ignore[type-arg]  # generic only in the stubs
     """Puts the device in front of each line."""
 
@@ -231,10 +237,13 @@ class Device:
         while True:
             try:
                 await work()
-            except TROUBLE as error:
-                self.log.warning("%s", error)
-            except Exception:  # a bug of ours must not leave a device dead on the wall
-                self.log.exception("%s broke down", work.__name__)
+            except Exception as error:  # a bug of ours must not leave a device dead on the wall
+                if _is_cancelled():
+                    raise asyncio.CancelledError from error
+                if isinstance(error, TROUBLE):
+                    self.log.warning("%s", error)
+                else:
+                    self.log.exception("%s broke down", work.__name__)
             else:
                 return
             await asyncio.sleep(_TROUBLE_PAUSE_S)

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from smets1.errors import DecodeError, LostError, NoAnswerError, RefusedError
+from smets1.errors import ClosedError, DecodeError, LostError, NoAnswerError, RefusedError
 from smets1.firmware.civil import CivilClock
 from smets1.firmware.crypto.cbke import CbkeSuite, TestCa
 from smets1.firmware.device import Board, Device, Factory
@@ -289,7 +289,68 @@ def test_what_breaks_down_is_begun_again(trouble: Exception) -> None:
     play(story, keyed(FakePort()))
 
 
+@pytest.mark.parametrize("stop", ["power_off", "close"])
+def test_switched_off_it_stays_off_though_its_work_answers_a_cancellation_with_an_error(stop: str) -> None:
+    """A task group whose part fails while it is cancelled raises that failure, and the cancellation is lost."""
+    begun = 0
+
+    async def part() -> None:
+        try:
+            await asyncio.sleep(60)
+        finally:
+            raise ClosedError("this node is closed")
+
+    async def work() -> None:
+        nonlocal begun
+        begun += 1
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(part())
+
+    async def story(toy: Toy, port: FakePort) -> None:
+        task = toy.spawn(toy.persevere(work))
+        await asyncio.sleep(1)
+        if stop == "close":
+            await toy.close()
+        else:
+            toy.power_off()
+        await asyncio.sleep(600)
+        assert (begun, task.done()) == (1, True)
+
+    play(story, keyed(FakePort()))
+
+
 # --- answers after commits -------------------------------------------------------------------------
+
+
+def test_work_of_a_lost_network_does_not_go_on_beside_that_of_the_next() -> None:
+    async def story(toy: Toy, port: FakePort) -> None:
+        running = 0
+
+        async def part() -> None:
+            try:
+                await asyncio.sleep(1e6)
+            finally:
+                raise ClosedError("lost while it was asking")
+
+        async def behave() -> None:
+            nonlocal running
+            running += 1
+            try:
+                async with asyncio.TaskGroup() as tasks:
+                    tasks.create_task(part())
+            finally:
+                running -= 1
+
+        toy.behave = behave  # type: ignore[method-assign]
+        toy.start()
+        await toy.keyed.wait()
+        for _ in range(3):
+            await asyncio.sleep(100)
+            assert running == 1
+            toy.on_network_down("test")
+            toy.on_network_up(NETWORK)
+
+    play(story, keyed(FakePort()))
 
 
 def test_nothing_is_sent_before_it_is_stored() -> None:
