@@ -50,6 +50,10 @@ class Process:
             self._process.wait()
             self._process = None
 
+    def signal(self, number: int) -> None:
+        assert self._process is not None
+        self._process.send_signal(number)
+
 
 async def post(session: aiohttp.ClientSession, url: str, number: int) -> str:
     """Until the head end says that it has it: at once (I99), or since before it was killed (E40)."""
@@ -72,7 +76,7 @@ async def read_responses(session: aiohttp.ClientSession, url: str, after: int) -
         async with session.get(f"{url}/responses", params={"limit": "1000", "after": str(after)}) as answer:
             found: list[dict[str, Any]] = (await answer.json())["responses"]
             return found
-    except (aiohttp.ClientError, ConnectionError):
+    except (aiohttp.ClientError, ConnectionError, TimeoutError):
         return None
 
 

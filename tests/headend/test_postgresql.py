@@ -66,6 +66,13 @@ def cluster() -> Iterator[str]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def new_database(cluster: str, name: str) -> str:
+    """An empty one beside the others; its URL."""
+    with psycopg.connect(cluster, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}")
+    return f"{cluster.rpartition('/')[0]}/{name}"
+
+
 def _wait_ready(port: int, process: subprocess.Popen[bytes]) -> None:
     """Each attempt to connect fails at once until the server listens."""
     for _ in range(600):
@@ -166,9 +173,7 @@ def test_no_server_there() -> None:
 
 def test_many_begin_at_once(cluster: str) -> None:
     """On an empty database; each makes its tables, and the same device and key."""
-    with psycopg.connect(cluster, autocommit=True) as connection:
-        connection.execute("CREATE DATABASE fresh")
-    url = cluster.rpartition("/")[0] + "/fresh"
+    url = new_database(cluster, "fresh")
     failures: list[Exception] = []
     ready = threading.Barrier(4)
 
