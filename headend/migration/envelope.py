@@ -91,16 +91,20 @@ class Receiver:
         senders: frozenset[Eui64] | None,
         now_utc_us: int,
         check: Callable[[Any], None] = lambda _content: None,
+        owner_of: Callable[[Any], Eui64] | None = None,
     ) -> ReceivedFile:
         """Foreign octets -> a file. `senders` None: anybody whose certificate is known.
 
-        `check(content)` may raise FileRefusedError too. Raises FileRefusedError; nothing of a refused file is
+        `owner_of(content)`: in whose name alone it may be sent (4.17). `check(content)` may raise
+        FileRefusedError too. Raises FileRefusedError; nothing of a refused file is
         remembered, so that it may be put right and sent again under the same counter.
         """
         received = self._open(octets, kind, senders, now_utc_us)
         key = f"taken/{kind}/{received.originator:016x}"
         if received.counter <= _counter(self._nvm, key):
             raise FileRefusedError("5.9.5", f"FileCounter {received.counter} is not above the last one taken")
+        if owner_of is not None and owner_of(received.content) != received.originator:
+            raise FileRefusedError("4.17", "it authorises in another supplier's name")
         check(received.content)
         self._nvm.put(key, received.counter.to_bytes(_COUNTER_OCTETS, "big"))
         self._nvm.commit()

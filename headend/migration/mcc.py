@@ -101,12 +101,15 @@ class Mcc:
     def take_ma(self, octets: bytes) -> MigrationAuthorisationFile:
         """A supplier's file; what is in it. Raises FileRefusedError."""
         received = self._receiver.take(
-            octets, FileKind.MA, senders=None, now_utc_us=self._now_utc_us(), check=self._check
+            octets,
+            FileKind.MA,
+            senders=None,
+            now_utc_us=self._now_utc_us(),
+            check=self._check,
+            owner_of=lambda content: content.supplier,
         )
         content = received.content
         assert isinstance(content, MigrationAuthorisationFile)
-        if received.originator != content.supplier:
-            raise FileRefusedError("4.17", "it authorises in another supplier's name")
         week = date.fromisoformat(content.migration_week)
         for line in content.authorisations:
             given = _Given(supplier=content.supplier, week=week, line=line)
