@@ -23,7 +23,7 @@ from smets1.headend.migration.mcc import week_of
 from smets1.headend.migration.progress import Row, Stage
 from smets1.headend.migration.smso import Account
 from smets1.tools.home_config import Role
-from smets1.tools.migration.parties import RP
+from smets1.tools.migration.parties import GAS_SUPPLIER, RP
 from smets1.tools.migration.rig import HomeBooks
 from smets1.tools.scenarios.base import METERS, Expected, Set, scenario
 
@@ -302,7 +302,15 @@ async def mef_lacks_a_meter(stage: Set) -> None:
 
 @scenario("an MA after Thursday 10:00, and one for another's meter point", "4.17; guide 4.5.5")
 async def ma_refused(stage: Set) -> None:
-    home = await stage.start(authorise=False)
+    stage.begin()
+    await stage.rig.start()
+    home = stage.rig.add_books(stage.config)
+    foreign = replace(home, electricity=replace(home.electricity, supplier=GAS_SUPPLIER), gas=None)
+    stage.expect_refusal(
+        "4.17", lambda: stage.week.authorise([foreign]), "on Thursday, for another supplier's meter point"
+    )
+    await stage.week.to_day(hour=6)
+    await stage.week.switch_on(home, stage.config)
     stage.expect_refusal("4.17", lambda: stage.week.authorise([home], week=_this_week(stage)), "a late MA")
     stage.expect(not stage.week.plan([home]), "nothing is planned")
     stage.expect(stage.rig.smso.account(home.hub) is Account.SUPPLIER, "the account is the supplier's")
