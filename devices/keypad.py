@@ -121,7 +121,8 @@ class KeypadEntry:
                 screens.append(_Screen(lines=(REFUSALS[result.refusal].text,), until_us=at_us))
                 continue
             self.refused_in_a_row = 0
-            shown = format_money(result.amount_mp, self.symbol), _DONE[result.vend]
+            money_mp = result.balance_mp if result.vend is VendKind.SET else result.amount_mp
+            shown = format_money(money_mp, self.symbol), _DONE[result.vend]
             for text in (shown if result.special is None else ("Accepted",)) * ACCEPTED_TURNS:
                 at_us += ACCEPTED_US
                 screens.append(_Screen(lines=(text,), until_us=at_us))

@@ -43,6 +43,7 @@ _REFUSED: Final = {
     ResultType.REJECTED_MAX_CREDIT_REACHED: "Account High",
     ResultType.REJECTED_TOP_UP_VALUE_TOO_LARGE: "Account High",
     ResultType.REJECTED_KEYPAD_LOCK: "Key Locked",
+    ResultType.REJECTED_ERROR: "Refused by the meter",  # credit mode, or more deducted than there is
 }
 
 
@@ -94,11 +95,9 @@ class Ppmid(DisplayDevice):
         answer = await self.enter_utrn(request.digits, request.fuel)
         if not answer.is_accepted:
             return ["Not accepted", _REFUSED.get(answer.result, answer.result.name.capitalize())]
-        return [
-            "Accepted",
-            f"Added {format_money(answer.amount_mp, self.model.symbol)}",
-            f"Balance {format_money(answer.balance_mp, self.model.symbol)}",
-        ]
+        did = "Added" if answer.amount_mp > 0 else "Adjusted"  # the answer does not tell a set from either
+        change = [f"{did} {format_money(answer.amount_mp, self.model.symbol)}"] if answer.amount_mp else []
+        return ["Accepted", *change, f"Balance {format_money(answer.balance_mp, self.model.symbol)}"]
 
     async def _look_again(self, fuel: Fuel) -> None:
         """What the meter shows now; the mirror of the gas meter knows it with the next report only."""

@@ -131,7 +131,7 @@ class TopUpResult:
 
     result: ResultType
     source: OriginatingDevice
-    amount_mp: int  # credited (deducted: negative), or what the balance was set to; 0 where refused
+    amount_mp: int  # by how much the balance has changed, but for a top-up what was paid; 0 where refused
     balance_mp: int  # the meter's balance now
     refusal: Refusal | None = None
     special: SpecialCode | None = None  # an accepted code that is no vend; joining and keypad are the shell's
@@ -281,7 +281,7 @@ class TopUpDesk:
         return TopUpResult(
             result=ResultType.ACCEPTED,
             source=source,
-            amount_mp=shown_mp,
+            amount_mp=delta_mp,
             balance_mp=account.balance_mp,
             vend=special.vend,
         )

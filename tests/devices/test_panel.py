@@ -324,7 +324,7 @@ def test_a_vend_that_deducts_shows_adjusted():
 def test_a_vend_that_sets_shows_set():
     person = Person(panel())
     (result,) = person.press("A" + code(vend=VendKind.SET, pounds=25) + "B")
-    assert (result.is_accepted, result.amount_mp, result.balance_mp) == (True, 25 * POUND, 25 * POUND)
+    assert (result.is_accepted, result.amount_mp, result.balance_mp) == (True, 15 * POUND, 25 * POUND)
     assert shown_in_turn(person) == ["£25.00", "Set"] * 4
     person.press("A" + code(counter=2, vend=VendKind.SET) + "B")
     assert person.panel.meter.account.balance_mp == 0

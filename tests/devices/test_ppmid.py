@@ -6,10 +6,14 @@ from typing import Any
 
 import pytest
 
+from smets1.devices.display_panel import Act, Request
+from smets1.devices.special_codes import VendKind, make_special_code
 from smets1.devices.supply import SupplyState
 from smets1.errors import RefusedError
 from smets1.firmware.zcl.clusters.prepayment import ResultType
 from smets1.tools.duis_ask import ask
+from smets1.tools.home_parts import SUPPLIER
+from smets1.tools.trial_keys import prepayment_key
 
 # 10 kW at 34 p a kWh: a pound is gone in less than 20 minutes.
 HUNGRY = (
@@ -104,3 +108,29 @@ async def test_the_person_need_not_know_about_7_3(smets1_home: Any) -> None:
     assert (await ask(home, "7.3", home.esme.eui64)).code == "I0"
     await home.ppmid.confirm_supply()
     assert home.esme.meter.supply.is_on
+
+
+async def test_codes_that_deduct_set_or_switch_are_answered_as_what_they_did(smets1_home: Any) -> None:
+    home = await smets1_home(toml=TOML)
+    await home.clock.advance(minutes=1)
+    key = prepayment_key(home.config.seed, home.esme.eui64)
+    shown = []
+    for counter, what in enumerate(
+        (
+            {"vend": VendKind.DEDUCT, "pounds": 3},
+            {"vend": VendKind.SET, "pounds": 25},
+            {"supply_is_ready": False},
+            {"vend": VendKind.DEDUCT, "pounds": 26},
+        )
+    ):
+        code = make_special_code(
+            key, originator=SUPPLIER, target=home.esme.eui64, counter=counter + 1, **what
+        )
+        shown.append(await home.ppmid.ask_meter(Request(act=Act.TOP_UP, fuel="electricity", digits=code)))
+    assert shown == [
+        ["Accepted", "Adjusted -£3.00", "Balance £16.99"],
+        ["Accepted", "Added £8.00", "Balance £25.00"],
+        ["Accepted", "Balance £25.00"],
+        ["Not accepted", "Refused by the meter"],
+    ]
+    assert home.esme.meter.supply.state is SupplyState.OFF
