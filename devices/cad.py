@@ -4,7 +4,10 @@ Topics and members have the form that GB users' integrations already read (`glow
 and `.../gasmeter`): energy in kWh, power in kW, prices in pounds, times in UTC. Pure functions of what the
 device has heard; a value that it has not heard is left out, never nought.
 
-Left out: members that such integrations carry but do not read. The `<id>` is the last 12 hex digits of
+Of gas the mirror tells the total as a volume: its kWh are by the usual conversion (`DEFAULT_CONVERSION`),
+whatever the meter's own is; day, week and month are the meter's own kWh. Gas has no power: the form says 0.
+Left out: members that such integrations carry but do not read, and the standing charge of gas, which the
+mirror does not tell. The `<id>` is the last 12 hex digits of
 the device's EUI-64, since the topic was made for a MAC address.
 """
 
@@ -14,6 +17,7 @@ import json
 from typing import Any, Final
 
 from smets1.devices.display import DisplayModel, FuelReadings
+from smets1.devices.load import DEFAULT_CONVERSION
 from smets1.devices.screens import FuelView
 from smets1.devices.supply import SupplyState
 from smets1.eui64 import Eui64
@@ -50,12 +54,16 @@ def _meter(readings: FuelReadings, *, is_gas: bool, mpxn: str, supplier: str) ->
     assert readings.heard_utc_us is not None, "asked for only where something was heard"
     view = readings.view(is_gas=is_gas, utc_us=readings.heard_utc_us)
     heard_us = readings.heard_utc_us // 1_000_000 * 1_000_000
-    body: dict[str, Any] = {
-        "timestamp": format_utc(heard_us),
-        "energy": {"import": _import(view, mpxn, supplier)},
-    }
-    if view.power_w is not None:
-        body["power"] = {"value": view.power_w / 1000, "units": "kW"}
+    members = _import(view, mpxn, supplier)
+    if readings.standing_mp is not None:
+        members.setdefault("price", {})["standingcharge"] = readings.standing_mp / 100_000
+    energy: dict[str, Any] = {"import": members}
+    exported = readings.values.get("current_summation_received")
+    if exported is not None:
+        energy = {"export": {"cumulative": exported / 1000, "units": "kWh"}, **energy}
+    body: dict[str, Any] = {"timestamp": format_utc(heard_us), "energy": energy}
+    if view.is_gas or view.power_w is not None:
+        body["power"] = {"value": (view.power_w or 0) / 1000, "units": "kW"}
     if view.is_prepayment and view.balance_mp is not None:
         # An extension: the original was made for credit meters.
         body["prepayment"] = {"balance": view.balance_mp / 100_000, "currency": "GBP"}
@@ -70,8 +78,8 @@ def _import(view: FuelView, mpxn: str, supplier: str) -> dict[str, Any]:
     members |= {name: wh / 1000 for name, wh in spans.items() if wh is not None}
     members["units"] = "kWh"
     if view.is_gas and view.register is not None:
-        # The register counts cubic metres; day, week and month come as kWh.
-        members["cumulativevol"], members["cumulativevolunits"] = members.pop("cumulative"), "m3"
+        members["cumulative"] = DEFAULT_CONVERSION.energy_uwh(view.register * 10**6) // 10**6 / 1000
+        members["cumulativevol"], members["cumulativevolunits"] = view.register / 1000, "m3"
     if mpxn:
         members["mprn" if view.is_gas else "mpan"] = mpxn
     if supplier:

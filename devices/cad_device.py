@@ -9,6 +9,7 @@ tried again, and what was heard meanwhile is not told later: home automation wan
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import Final
 
 from smets1.devices.cad import cad_messages
@@ -65,6 +66,25 @@ class Cad(Follower):
     async def _read_electricity(self, meter: int) -> None:
         self._mpan = await self._read_site_id(meter, ENDPOINT)
         await super()._read_electricity(meter)
+        await self._read_export(meter)
+        await self._read_standing_charge(meter)
+        self.on_heard()
+
+    async def _read_export(self, meter: int) -> None:
+        with suppress(RefusedError):
+            values = await self.app.read(meter, ENDPOINT, "metering", ("current_summation_received",))
+            self.model.electricity.values.update(values)
+
+    async def _read_standing_charge(self, meter: int) -> None:
+        """In pounds, with as many digits right of the point as the low nibble says: `published_tariff.py`."""
+        with suppress(RefusedError):
+            tariff = await self.app.request(
+                meter, ENDPOINT, "price", "get_tariff_information",
+                earliest_start_time=0, min_issuer_event_id=0, number_of_commands=1, tariff_type=0,
+            )  # fmt: skip
+            amount, digits = int(tariff["standing_charge"]), int(tariff["price_trailing_digit"]) & 0xF
+            signed = amount - (1 << 32) if amount >> 31 else amount
+            self.model.electricity.standing_mp = signed * 10**5 // 10**digits
 
     async def read_gas(self) -> None:
         if not self._mprn:

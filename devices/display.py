@@ -75,6 +75,7 @@ class FuelReadings:
     values: dict[str, Any] = field(default_factory=dict)
     heard_utc_us: int | None = None
     price_mp_per_kwh: int | None = None
+    standing_mp: int | None = None  # a day
 
     def take(self, values: Mapping[str, Any], *, utc_us: int) -> None:
         self.values.update(values)

@@ -30,12 +30,15 @@ def test_electricity():
     model = DisplayModel(is_ppmid=False, has_gas=False)
     model.electricity.take(ELECTRICITY, utc_us=HEARD + 123)
     model.electricity.price_mp_per_kwh = 28_620
+    model.electricity.standing_mp = 45_670
+    model.electricity.values["current_summation_received"] = 123_456
     ((topic, body),) = cad_messages(model, CAD, mpan="1234567890123", supplier="A Supplier")
     assert topic == "glow/1234567890A6/SENSOR/electricitymeter" == cad_topic(CAD, is_gas=False)
     assert json.loads(body) == {
         "electricitymeter": {
             "timestamp": "2024-06-03T13:05:00Z",
             "energy": {
+                "export": {"cumulative": 123.456, "units": "kWh"},
                 "import": {
                     "cumulative": 5069.004,
                     "day": 7.971,
@@ -45,8 +48,8 @@ def test_electricity():
                     "mpan": "1234567890123",
                     "supplier": "A Supplier",
                     "supplystatus": "enabled",
-                    "price": {"unitrate": 0.2862},
-                }
+                    "price": {"unitrate": 0.2862, "standingcharge": 0.4567},
+                },
             },
             "power": {"value": 2.547, "units": "kW"},
             "prepayment": {"balance": 12.34999, "currency": "GBP"},
@@ -63,9 +66,24 @@ def test_gas_counts_cubic_metres_and_has_no_power():
     ((topic, body),) = cad_messages(model, CAD)
     assert topic.endswith("/SENSOR/gasmeter")
     assert json.loads(body)["gasmeter"]["energy"]["import"] == {
+        "cumulative": 13_852.623,
         "cumulativevol": 1234.567,
         "cumulativevolunits": "m3",
         "day": 31.0,
         "units": "kWh",
     }
-    assert b"power" not in body
+    assert json.loads(body)["gasmeter"]["power"] == {"value": 0.0, "units": "kW"}
+
+
+def test_every_member_that_integrations_index_without_asking_is_there_for_electricity():
+    """As Home Assistant's integration of that form reads them: one that is missing ends its whole update."""
+    model = DisplayModel(is_ppmid=False, has_gas=False)
+    model.electricity.take(ELECTRICITY | {"current_summation_received": 0}, utc_us=HEARD)
+    model.electricity.price_mp_per_kwh, model.electricity.standing_mp = 28_620, 0
+    ((_, body),) = cad_messages(model, CAD)
+    meter = json.loads(body)["electricitymeter"]
+    energy = meter["energy"]
+    numbers = [energy["import"][name] for name in ("cumulative", "day", "week", "month")]
+    numbers += [energy["export"]["cumulative"], meter["power"]["value"]]
+    numbers += [energy["import"]["price"][name] for name in ("unitrate", "standingcharge")]
+    assert all(isinstance(number, float) for number in numbers)

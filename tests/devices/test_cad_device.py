@@ -68,7 +68,8 @@ async def test_a_cad_joins_follows_and_republishes(smets1_home: Any) -> None:
     assert "2023-01-16T02:58" < latest["timestamp"] < "2023-01-16T03:02"
     register = home.esme.meter.reading
     assert 0 <= register - latest["energy"]["import"]["cumulative"] * 1000 < 30
-    assert latest["energy"]["import"]["price"] == {"unitrate": 0.34}
+    assert latest["energy"]["import"]["price"] == {"unitrate": 0.34, "standingcharge": 0.46}
+    assert latest["energy"]["export"] == {"cumulative": 0.0, "units": "kWh"}
     assert latest["prepayment"]["balance"] == pytest.approx(home.esme.account.balance_mp / 100_000, abs=0.02)
     assert latest["power"]["units"] == "kW"
     gas = listener.of(cad_topic(CAD, is_gas=True))[-1]["gasmeter"]
