@@ -174,6 +174,7 @@ class HeadEnd:
         self._rotator.on_ended = self._firmware.on_ended = self._sharing.release
         self.on_lost: Callable[[LostError], None] | None = None
         """Several workers: the store is gone, and with it all hubs. This one is of no more use: close it."""
+        self._last_loss = ""
         self._is_started = False
         self._tasks: dict[asyncio.Task[None], str | None] = {}  # and the requests that they are for
         self._future: dict[str, tuple[StoredRequest, asyncio.Task[None]]] = {}  # not begun yet, by key
@@ -257,11 +258,22 @@ class HeadEnd:
             self._resume(stored)
 
     def _spawn(self, work: Coroutine[Any, Any, object], key: str | None = None) -> asyncio.Task[None]:
-        task: asyncio.Task[None] = asyncio.get_running_loop().create_task(_logged(work))
+        task: asyncio.Task[None] = asyncio.get_running_loop().create_task(self._logged(work))
         self._tasks[task] = key
         task.add_done_callback(lambda done: self._tasks.pop(done, None))
         task.add_done_callback(lambda _done: work.close())  # not yet begun where it was cancelled at once
         return task
+
+    async def _logged(self, work: Coroutine[Any, Any, object]) -> None:
+        """The one place where a background failure ends: in the log. A store that is gone is told of once."""
+        try:
+            await work
+        except LostError as error:
+            if str(error) != self._last_loss:
+                self._last_loss = str(error)
+                _log.error("the head end cannot go on: %s", error)
+        except Exception:
+            _log.exception("a background task of the head end broke down")
 
     # --- the front door ---
 
@@ -666,13 +678,3 @@ def _used_before(request: DuisRequest) -> RefusedRequestError:
 
 
 _ANSWERED_LATER: Final = frozenset({CommandVariant.NON_CRITICAL, CommandVariant.SIGNED_PRE_COMMAND})
-
-
-async def _logged(work: Coroutine[Any, Any, object]) -> None:
-    """The one place where a background failure ends: in the log."""
-    try:
-        await work
-    except LostError as error:
-        _log.error("the head end cannot go on with a request: %s", error)
-    except Exception:
-        _log.exception("a background task of the head end broke down")

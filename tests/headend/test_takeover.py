@@ -291,6 +291,18 @@ async def test_what_was_under_way_is_answered_by_another_and_done_once(
     assert code_of(await heir.ask(post("4.18", BALANCE))) == "I0"
 
 
+async def test_it_is_told_once(workers: list[Worker], caplog: pytest.LogCaptureFixture) -> None:
+    """However much was in hand."""
+    dead, heir = workers
+    dead.port.is_silent = True
+    for _ in range(20):
+        await dead.ask(post("4.18", BALANCE), wait_s=0.01)
+    kill(dead, heir)
+    await asyncio.sleep(GRACE_S + 1)
+    said = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
+    assert len(said) <= 2, said
+
+
 async def test_who_waits_at_the_door_is_answered_by_the_heir(workers: list[Worker]) -> None:
     """The door is one worker's, the hub was the other's, which is killed meanwhile."""
     door, dead = workers
