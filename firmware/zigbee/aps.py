@@ -91,6 +91,7 @@ class ApsLayer(ApsSender):
         if 0 <= entry.rx_counter <= counter - NEW_LIFE_STEP:
             # it has been switched off and on: its APS counters start anywhere, and none is a repeat
             self._heard.pop(data.source, None)
+        self._is_first_of_key = entry.rx_counter < 0
         self.keys.note_link_rx(entry, counter)
         return entry, key_id, payload
 
@@ -126,7 +127,10 @@ class ApsLayer(ApsSender):
             if header.wants_ack and not data.is_broadcast and header.group is None:
                 self._acknowledge(header, data.source, entry, now_us)
             if not data.is_broadcast and self._is_repeat(data.source, header.counter, now_us):
-                return
+                if entry is None or not self._is_first_of_key:
+                    return
+                # new life, new key: its counters have begun anew, by chance where they were before
+                self._heard[data.source] = HeardCounters(header.counter, now_us)
         if entry is not None and self._nwk.addresses.get(data.source) != entry.partner:
             # The link key proves who is there; whoever missed its announcement can answer now.
             self._nwk.learn_address(data.source, entry.partner)

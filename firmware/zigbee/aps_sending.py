@@ -45,6 +45,7 @@ class ApsSender:
         "_counters",
         "_heard",
         "_incoming",
+        "_is_first_of_key",
         "_next_id",
         "_nwk",
         "_rng",
@@ -84,6 +85,7 @@ class ApsSender:
         self._waiting: dict[int, int] = {}  # destination << 8 | counter -> id of what waits for its ack
         self._counters: dict[int, int] = {}
         self._heard: dict[int, HeardCounters] = {}
+        self._is_first_of_key = False  # the frame at hand is the first that came under its link key
         self._incoming: dict[int, IncomingTransfer] = {}
 
     @property

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from logging import getLogger
 from typing import Any, Final
 
-from smets1.errors import InputError, LostError, NoAnswerError, RefusedError
+from smets1.errors import ClosedError, InputError, LostError, NoAnswerError, RefusedError
 from smets1.eui64 import Eui64, format_eui64
 from smets1.hardware.clock import Scheduler
 from smets1.hardware.ezsp.bellows_line import EzspLine
@@ -381,8 +381,10 @@ class EzspModem:
                 self._listener.on_network_down(reason)
 
     async def _wait_open(self) -> Any:
-        """bellows' EZSP, when the stick is there. Raises NoAnswerError where it is not."""
-        if self._is_restarting and not self._is_closed:
+        """bellows' EZSP, when the stick is there. Raises NoAnswerError where it is not, ClosedError."""
+        if self._is_closed:
+            raise ClosedError(f"radio {format_eui64(self._eui64)} is closed")
+        if self._is_restarting:
             with suppress(TimeoutError):
                 async with asyncio.timeout(_UP_WAIT_S):
                     await self._opened.wait()

@@ -44,6 +44,8 @@ __all__ = ["EzspRadio"]
 
 _log = getLogger(__name__)
 _SENT_WAIT_S: Final = 60.0  # three repeats to a device that sleeps
+_QUIET_WAIT_S: Final = 1.0
+_QUIET_LOOK_S: Final = 0.01
 _ZDP_WAIT_S: Final = 3.0
 _ZDP_TRIES: Final = 3
 _KEY_WAIT_S: Final = 6.0
@@ -78,6 +80,8 @@ class EzspRadio(EzspJoining):
         self._bindings: list[Any] = []
         self._imports: list[asyncio.Task[None]] = []
         self._told_addresses: dict[Eui64, int] = {}
+        self._may_send = asyncio.Event()
+        self._may_send.set()
 
     # --- what it is -----------------------------------------------------------------------------------
 
@@ -109,8 +113,19 @@ class EzspRadio(EzspJoining):
         if endpoints == self._endpoints:
             return
         self._endpoints = endpoints
+        if self._is_open and self._may_send.is_set():
+            self._may_send.clear()
+            self._spawn(self._restart_when_quiet())
+
+    async def _restart_when_quiet(self) -> None:
+        """What is under way may come to its end; what is new waits for the stick to be back."""
+        waited_s = 0.0
+        while self._sent and waited_s < _QUIET_WAIT_S:
+            await asyncio.sleep(_QUIET_LOOK_S)
+            waited_s += _QUIET_LOOK_S
         if self._is_open:
             self._restart()
+        self._may_send.set()
 
     # --- HanPort: coming and going --------------------------------------------------------------------
 
@@ -155,6 +170,7 @@ class EzspRadio(EzspJoining):
     # --- HanPort: data --------------------------------------------------------------------------------
 
     async def send(self, message: ApsMessage) -> None:
+        await self._may_send.wait()
         ezsp = await self._wait_open()
         if self._info is None or self._is_down:
             raise NoAnswerError("not on a network")
