@@ -257,10 +257,11 @@ def test_every_frame_of_the_air_but_acknowledgements_is_told() -> None:
         home.air.tap(lambda time_us, psdu, sender, fate: told.append((psdu, fate)))
         await home.clock.advance(seconds=10)
         frames = [(psdu, fate) for psdu, fate in told if psdu[0] & 7 != 2]
-        assert 5 < len(frames) < 40
+        assert len(frames) > 5
+        assert len(screen._frames) > 5
         assert [row[3] for row in screen._frames] == [
             f"{len(psdu):3d} {'octets' if fate is Fate.RECEIVED else fate.name.lower()}"
-            for psdu, fate in frames
+            for psdu, fate in frames[-len(screen._frames) :]
         ]
         assert any("CHF →" in row[1] for row in screen._frames)
         screen.end()
