@@ -24,6 +24,7 @@ import pytest
 
 from smets1.errors import LostError
 from smets1.eui64 import format_eui64
+from smets1.firmware.nvm import DeviceNvm
 from smets1.firmware.wan.memory import Fault
 from smets1.hardware.clock import MAX_SPEED, run
 from smets1.headend.migration.progress import KeyState, Row, Stage
@@ -209,18 +210,27 @@ class DeviceKill(Kill):
         self.device = getattr(home, self.role.value)
         self.name = format_eui64(self.device.eui64)
         self.store = home._store
-        self.commit = self.store.commit
+        self.plain_commit = self.store.commit
+        self.commit()
         self.store.commit = self.on_store_commit
 
+    def commit(self) -> None:
+        """A commit as it was, and what the device will find if it is the last."""
+        self.plain_commit()
+        nvm = self.store.device(self.name)
+        self.durable = {key: nvm.get(key) for key in nvm.keys()}  # noqa: SIM118 - not a dict
+
     def on_store_commit(self) -> None:
-        if self.has_happened or not any(name == self.name for name, _ in self.store._pending):
+        if self.has_happened:
+            self.plain_commit()
+        elif not any(name == self.name for name, _ in self.store._pending):
             self.commit()
-            return
-        try:
-            self.on_commit(self.commit)
-        except LostError:
-            self.die()
-            raise
+        else:
+            try:
+                self.on_commit(self.commit)
+            except LostError:
+                self.die()
+                raise
 
     def die(self) -> None:
         """No commit but that of others from here on, and nothing remembered."""
@@ -228,12 +238,13 @@ class DeviceKill(Kill):
         pending = self.store._pending
         for at in [at for at in pending if at[0] == self.name]:
             del pending[at]
-        self.store._devices.pop(self.name)._store = _Burnt()
+        self.store._devices[self.name]._store = _Burnt()
+        self.store._devices[self.name] = DeviceNvm(self.store, self.name, dict(self.durable))
         if self.role is Role.CHF:
             self.device.wan.link.cut_power()
 
     async def mend(self) -> None:
-        self.store.commit = self.commit
+        self.store.commit = self.plain_commit
         if not self.has_happened:
             return
         home = self.stage.real(self.home)
