@@ -22,18 +22,16 @@ def live(folder: Path, kills: int, seed: int, timeout_s: float) -> dict[str, Any
     assert done.returncode == 0, done.stderr[-3000:]
     found: dict[str, Any] = json.loads(done.stdout)
     assert found["kills"] == kills
-    assert found["states"] == ["ARMED", "OFF", "ON"], "the day was busy enough to switch"
-    for act in (
-        "accepted keypad",
-        "accepted ppmid",
-        "accepted wan",
-        "refused",
-        "emergency",
-        "confirm",
-        "switched",
-    ):
-        assert found.get(act, 0) > 0, act
+    assert found["accepted"] > 5
+    assert found["confirm"] > 5
     return found
+
+
+def require_everything(found: dict[str, Any]) -> None:
+    """Of many kills: what is drawn by lot has all happened."""
+    assert found["states"] == ["ARMED", "OFF", "ON"], "the day was busy enough to switch"
+    ways = ["accepted keypad", "accepted ppmid", "accepted wan"]
+    assert [act for act in (*ways, "refused", "emergency", "confirm", "switched") if not found.get(act)] == []
 
 
 @pytest.mark.slow
@@ -45,4 +43,4 @@ def test_forty_kills_of_a_busy_day(tmp_path: Path) -> None:
 @pytest.mark.parametrize("seed", [2, 3, 4, 5])
 def test_a_thousand_kills_of_busy_days(tmp_path: Path, seed: int) -> None:
     """Four days, 250 kills in a row in each."""
-    live(tmp_path, 250, seed, 3600)
+    require_everything(live(tmp_path, 250, seed, 3600))
