@@ -157,14 +157,17 @@ class ZclCore:
 
         Raises nothing for any octets; what a handler raises as MisuseError is our own bug.
         """
-        try:
-            header, payload = ZclHeader.decode(frame)
-        except DecodeError:
-            self._count_malformed()
-            return None
         verdict = Verdict.ACCEPT
         if context.via is Via.HAN:
             verdict = judge(cluster_id, frame, context.security, is_broadcast=context.is_broadcast)
+        try:
+            header, payload = ZclHeader.decode(frame)
+        except DecodeError:
+            if verdict is Verdict.ACCEPT:
+                self._count_malformed()
+            else:  # who shows no link key leaves no trace in a log
+                self.counters.malformed += 1
+            return None
         answer: _Answer
         if verdict is Verdict.DROP:
             self.counters.wrong_key += 1
