@@ -25,7 +25,7 @@ The machine is told time and cost by `advance`; it acts on thresholds at the ins
 whoever wants them exact asks `headroom_fine` first and stops there. In credit mode charges move
 the balance (below zero: owed) and nothing else happens.
 
-Source: SMETS1 5.5 (payment modes), facts/devices.md; which of several readings we took is said here.
+Source: SMETS1 5.5 (payment modes), Secure Liberty 100 manual; which of several readings we took is said here.
 """
 
 from __future__ import annotations

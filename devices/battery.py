@@ -6,7 +6,7 @@ lasts some 19 years: they stand for a model, not for a measurement.
 Low (10 %, where nothing else is configured) is told once, empty once. What an empty battery does to the
 supply is SupplyDepletionState: before the last charge is gone the meter closes its valve where it is told to.
 
-Source: facts/devices.md (RemainingBatteryCapacity, SupplyDepletionState, 0x8F1F low battery).
+Source: SMETS1 (RemainingBatteryCapacity, SupplyDepletionState, 0x8F1F low battery).
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ of gas.
 A record for each UTC day is put to NVM when an hour is over, with the reading that it goes up to; after a
 power cut the rest is counted from there.
 
-Source: facts/devices.md (Pipit 500: hourly history 45 days).
+Source: Secure Pipit 500 guide (hourly history 45 days).
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@
 | 0..9 | PPMID, credit page: begins a code | digit | - |
 
 What OK does follows what the page says: supply READY is switched on; emergency credit on offer is taken.
-The home page offers what the credit page of the first fuel in need does (facts/devices.md: "offers
+The home page offers what the credit page of the first fuel in need does (Secure Pipit 500 guide: "offers
 emergency credit from 'Low credit' and 'Supply off!'"). An IHD only turns pages. A minute without a key
 shows the home page again, and a code half typed is gone. Where a privacy PIN is set, digits and OK type it;
 until then nothing else is shown or done.

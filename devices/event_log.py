@@ -1,6 +1,6 @@
 """The event log and the security log: the last 100 entries of each, with the codes in use.
 
-Source: facts/devices.md and facts/utrn.md (alert and event codes that the DCC documents name).
+Source: the alert and event codes that the DCC's documents name (DUIS 5.4, GBCS table 16.2, Uplift 1.2).
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ Every half hour it wakes, reports what it has to its mirror on the hub's gas pro
 mirror's answer whether something waits for it there. While something does it polls fast; then it
 sleeps again. Nothing reaches it in between.
 
-Source: SE 1.2 07-5356-19, D.3.4.3 (mirror), D.3.3.2 (notification flags); facts/zigbee.md ("Sleepy").
+Source: SE 1.2 07-5356-19, D.3.4.3 (mirror), D.3.3.2 (notification flags).
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ an accepted amount and "Added", "Adjusted" or "Set" in turn, four times. After f
 row "Key Locked" shows for 20 s and key A stays without effect for the configured time.
 
 The machine decides nothing about codes: `press` and `on_timer` hand back what is to be judged, and the
-caller tells it the results. Source: facts/utrn.md (Liberty 100 manual).
+caller tells it the results. Source: Secure Liberty 100 manual.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 Ten in an hour are unusual, and told once; the next hour begins with the next malformed command after it.
 Not in NVM: a power cut begins anew. The numbers are ours.
 
-Source: facts/devices.md (0x8F60).
+Source: GBCS table 16.2 (0x8F60).
 """
 
 from __future__ import annotations

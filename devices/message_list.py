@@ -3,7 +3,7 @@
 A message is shown from its start to the end of its duration, latest first, the last 20. One that comes again
 under the same number takes the old one's place. One that asks for it is confirmed by a person, once.
 
-Source: SE 1.2 07-5356-19, D.5 (Messaging); facts/devices.md (Pipit 500: last 20 messages).
+Source: SE 1.2 07-5356-19, D.5 (Messaging); Secure Pipit 500 guide (last 20 messages).
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ Where a privacy PIN is set, pages show the supply's state and nothing else until
 codes can be typed all the same. The engineering menu is left by A, or after a minute idle. Three wrong PINs
 lock it for ten minutes and are logged; its PIN is no consumer's business (Uplift 1.2): no page shows it.
 
-Source: facts/utrn.md and facts/devices.md (Liberty 100: shared keys, title 2 s, value 4 s). How the menu is
+Source: Secure Liberty 100 manual (shared keys, title 2 s, value 4 s). How the menu is
 opened, its length and its pages are ours.
 """
 

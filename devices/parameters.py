@@ -7,7 +7,7 @@ others (names, texts, what DUIS cannot reach) are kept here and in NVM.
 Values are int, bool or str; on the wire they travel as CBOR (DeviceInformation 0xFC03). `diff` compares what
 is with what must be: `enrolment.py` has the table for enrolment.
 
-Source: SMETS configuration data items (facts/devices.md), DUIS 5.4 services 2.1 and 6.x; names are those of
+Source: SMETS1 configuration data items, DUIS 5.4 services 2.1 and 6.x; names are those of
 the documents in snake_case. "Part": seen by the consumer (1) or operation (2), as the configuration before
 enrolment is split (migration guide, 4.3.7).
 """

@@ -1,6 +1,6 @@
 """The power event log: outages and voltage out of order, the last 100.
 
-Source: SMETS1 (Power Event Log), DUIS 5.4 service 6.13 (LogToRead PowerEvent); facts/devices.md (0x8F35
+Source: SMETS1 (Power Event Log), DUIS 5.4 service 6.13 (LogToRead PowerEvent); GBCS table 16.2 (0x8F35
 outage restored, 0x8F36 where it lasted 3 minutes or more).
 """
 

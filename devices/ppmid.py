@@ -3,7 +3,7 @@
 A token goes to the meter of the fuel that the person has chosen: to the ESME directly, to the GSME by
 way of its mirror, which hands it over when the meter wakes (so a gas answer may take half an hour).
 
-Source: facts/devices.md (Pipit 500), facts/utrn.md (sources of a top-up).
+Source: Secure Pipit 500 guide; SE 1.2 07-5356-19, D.7 (sources of a top-up).
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ One of each kind is pending: a later one replaces it, an empty one takes it back
 as 0x8F66, what cannot be as 0x8F67; either way it is gone. The clock set forward past its time, or power
 off at its time, a command is carried out at the next instant that the meter lives.
 
-Source: facts/devices.md (0x8F66/67); DUIS 5.4 (FutureDatedAbstractType, services marked "Device" in the
+Source: GBCS table 16.2 (0x8F66, 0x8F67); DUIS 5.4 (FutureDatedAbstractType, services marked "Device" in the
 service catalogue: tariff, price, mode, prepayment configuration, load limit, supply; the RestrictionDateTime
 of a change of tenancy).
 """

@@ -5,7 +5,7 @@ than the device's glass. What a display does not know yet shows as dashes, never
 has not heard from the meter says so, and a test should be able to see the difference.
 
 Source: Liberty 100 manual (title, then value; screens by key), Pipit 500 manual (tri-colour light: eco,
-medium, high; offers emergency credit from "Low credit" and "Supply off!"), as condensed in facts/devices.md.
+medium, high; offers emergency credit from "Low credit" and "Supply off!").
 The wording of screens is ours where the manuals are not public.
 """
 

@@ -10,7 +10,7 @@ adds, so that each works once and only on one meter. One module: a lab with the 
 
 Left out: vend with a tariff, and retain credit.
 
-Source: facts/utrn.md (types of code of the Liberty 100: vend to add, deduct and set, supply connection,
+Source: Secure Liberty 100 manual (types of code: vend to add, deduct and set, supply connection,
 engineering).
 """
 

@@ -4,7 +4,7 @@ A sensor that opens is one event, logged and sent; it counts again only after it
 supply tamper state is LOCKED the supply goes off as well and stays off (off reason EVENT): no key and no
 credit brings it back, only the supplier's Arm. "Locked" is that absence of a way back, not a further state.
 
-Source: facts/devices.md (cover, magnet, tilt; 0x8F3F, 0x8F73 to 0x8F78, 0x81BE); DUIS 5.4 services 6.25 and
+Source: GBCS table 16.2 (cover, magnet, tilt; 0x8F3F, 0x8F73 to 0x8F78, 0x81BE); DUIS 5.4 services 6.25 and
 6.7 (SupplyTamperState). Which code goes with which sensor is our reading.
 """
 

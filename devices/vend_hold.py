@@ -4,7 +4,7 @@ The meter judges one code at a time, and the keypad has it. Who asks over the ai
 ask again: of equal questions only the newest is kept, so that the second does not find the first one's
 credit. What waits is not in NVM; a power cut ends Vend Mode too, and who asked asks again.
 
-Source: facts/utrn.md (Liberty 100: a meter left in Vend Mode can delay a remote top-up).
+Source: Secure Liberty 100 manual (a meter left in Vend Mode can delay a remote top-up).
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ overrides. A parent or network that is lost sends the device back to the beginni
 Whatever a handler changed is committed to NVM before anything it answered leaves the device: messages
 wait in an outbox that is emptied once per turn of the event loop, after the commit.
 
-Source: SE 1.2 07-5356-19, 5.5.5 (joining), 5.4.7 (CBKE and its timing); facts/zigbee.md ("Joining").
+Source: SE 1.2 07-5356-19, 5.5.5 (joining), 5.4.7 (CBKE and its timing).
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ started `TRIAL_BOOTS` times without a `confirm`, or is given up by `roll_back`, 
 
 Everything is put to NVM at once and durable on return, since each step is told to somebody.
 
-Source: facts/devices.md (DA: dual image, activation apart from download); the rest is our design.
+Source: SMETS1 Uplift 1.2 (DA: dual image, activation apart from download); the rest is our design.
 """
 
 from __future__ import annotations

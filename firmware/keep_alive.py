@@ -4,7 +4,7 @@ A device reads the Keep-Alive cluster of the trust centre every base plus a rand
 are what it reads. Three answers missed in a row: the trust centre is lost, and the device looks for
 its network again after a minute, then after two, and so on up to 15 minutes apart, until it is heard.
 
-Source: SE 1.2b 15-0131-02, annex A (Keep-Alive), 5.4.2.2.3.5 (loss of the trust centre); facts/zigbee.md.
+Source: SE 1.2b 15-0131-02, annex A (Keep-Alive), 5.4.2.2.3.5 (loss of the trust centre).
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 `run` lives while the device has the network and a key. `watch_trial` lives as long as the device: a new
 image that has not reached the hub within an hour of its start makes way for its predecessor.
 
-Source: facts/zigbee.md (keep-alive, OTA); SE 1.2 07-5356-19, 5.12 (time).
+Source: SE 1.2b 15-0131-02, annex A (keep-alive); ZCL 07-5123 rev 7, 11 (OTA); SE 1.2 07-5356-19, 5.12 (time).
 """
 
 from __future__ import annotations

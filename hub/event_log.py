@@ -3,7 +3,7 @@
 CHF and GPF are one thing on the wall and share these. Simplified: what the hub logs is what it does here
 (joins, changes of its device log, commands that the gas meter did not fetch, commands without authority).
 
-Source: facts/devices.md (event codes); DUIS 5.4, service 6.13 asked of the CHF.
+Source: DUIS 5.4 and the DCC's lists of alert codes (event codes); DUIS 5.4, service 6.13 asked of the CHF.
 """
 
 from __future__ import annotations

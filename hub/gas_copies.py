@@ -6,7 +6,7 @@ are the meter's own. A value machine that writes through to NVM; the caller comm
 Simplified: where the meter's clock is set back by more than the four hours of network data, which of those
 are kept may differ from the meter's until it has logged four hours more.
 
-Source: SE 1.2 07-5356-19, D.3.4.3 (mirror); facts/devices.md (the proxy's own copies of logs).
+Source: SE 1.2 07-5356-19, D.3.4.3 (mirror); SMETS1, GPF data store (its own copies of logs).
 """
 
 from __future__ import annotations

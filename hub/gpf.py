@@ -4,7 +4,7 @@ The mirror keeps the attribute values that the meter has reported, with the mete
 answers for it. Instructions for the meter itself wait here, 24 h at most, until a report shows that it is
 awake; the answer to that report carries a flag while something waits.
 
-Source: SE 1.2 07-5356-19, D.3.4.3 (mirror), D.3.3.3.1.10 (notification flags); facts/devices.md.
+Source: SE 1.2 07-5356-19, D.3.4.3 (mirror), D.3.3.3.1.10 (notification flags).
 """
 
 from __future__ import annotations

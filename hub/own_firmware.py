@@ -1,6 +1,6 @@
 """The hub's own firmware: started at its hour, kept where the hub then reaches the WAN, else given up.
 
-Source: facts/devices.md (dual image, activation apart from download); the proof is our design.
+Source: SMETS1 Uplift 1.2 (dual image, activation apart from download); the proof is our design.
 """
 
 from __future__ import annotations

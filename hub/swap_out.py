@@ -8,7 +8,7 @@ key of its own with the new hub. Who steals a backup learns no key that was in u
 In: a hub's port and device log. Out: octets, or the NVM of a hub that has not started yet.
 Left out: what the gas mirror held (the meter reports it anew), tunnels, pair keys (devices keep theirs).
 
-Source: SE 1.2 07-5356-19, 5.4.2.2.3.6 and annex (backup data); facts/zigbee.md ("swap-out").
+Source: SE 1.2 07-5356-19, 5.4.2.2.3.6 and annex (backup data).
 """
 
 from __future__ import annotations

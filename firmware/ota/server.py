@@ -3,7 +3,7 @@
 Images are kept in NVM, since a sleepy meter takes hours to fetch one. Each may be meant for some
 devices only, and has an hour of its own to start, or is to wait for the word (SRV 11.3).
 
-Source: ZCL 07-5123 rev 7, 11.10, 11.13; facts/zigbee.md ("OTA 0x0019").
+Source: ZCL 07-5123 rev 7, 11.10, 11.13.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Rows of the prepayment rules of facts/devices.md, each by itself."""
+"""Rows of the prepayment rules, each by itself."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rows of the Prepayment cluster in facts/devices.md: each attribute as a display reads it, each command answered."""
+"""Rows of the Prepayment cluster that displays read: each attribute as a display reads it, each command answered."""
 
 from __future__ import annotations
 

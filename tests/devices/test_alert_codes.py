@@ -1,6 +1,6 @@
 """Each alert code of prepayment, tokens and supply that a meter has: what brings it about, and what does not.
 
-A row is a code as facts/devices.md and facts/utrn.md name it, and a story; the story ends with the act that must log
+A row is a code as the DCC's documents name it, and a story; the story ends with the act that must log
 that code, once, and which must not have been logged before.
 """
 

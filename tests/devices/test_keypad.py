@@ -1,4 +1,4 @@
-"""Vend Mode of the Liberty 100, as facts/utrn.md has it."""
+"""Vend Mode of the Liberty 100, as its manual has it."""
 
 from __future__ import annotations
 

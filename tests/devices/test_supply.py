@@ -1,4 +1,4 @@
-"""Rows of the supply table of facts/devices.md, and that nothing switches itself on."""
+"""Rows of the supply table, and that nothing switches itself on."""
 
 from __future__ import annotations
 

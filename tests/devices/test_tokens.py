@@ -1,4 +1,4 @@
-"""Tokens at a meter: accepted once, and each refusal of facts/utrn.md with its own text, answer and alert."""
+"""Tokens at a meter: accepted once, and each refusal with its own text, answer and alert."""
 
 from __future__ import annotations
 

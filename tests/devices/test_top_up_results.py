@@ -1,4 +1,4 @@
-"""Rows of Consumer Top Up Response and of the supply commands in facts/utrn.md and facts/devices.md, over ZigBee."""
+"""Rows of Consumer Top Up Response and of the supply commands in SE 1.2 D.7, over ZigBee."""
 
 from __future__ import annotations
 
