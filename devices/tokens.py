@@ -10,9 +10,9 @@ Accepting changes two things, the counter cache here and the balance in the mete
 (`TopUpDesk.save`, `MeterCore.save`) and committed in one commit *before* the answer goes out: cut the
 power before that commit and the token is as good as new, after it and it is a duplicate.
 
-Source: Secure Liberty 100 manual (texts), DUIS 5.4 (alert codes), SE 1.2 D.7 (result types). Which display text goes
-with which of our reasons is our reading: "Invalid" for a well-formed token that is not for this meter,
-"Incorrect" for a number that is no token.
+Source: Secure Liberty 100 manual (texts), DUIS 5.4 (alert codes), SE 1.2 D.7 (result types). Which display
+text goes with which of our reasons is our reading: "Invalid" for a well-formed token that is not for this
+meter, "Incorrect" for a number that is no token.
 """
 
 from __future__ import annotations
