@@ -12,6 +12,7 @@ from smets1.devices.parameter_effects import govern_display
 from smets1.devices.parameter_service import ParameterService
 from smets1.errors import InputError, RefusedError
 from smets1.firmware.device import ENDPOINT, TROUBLE, Board, Factory
+from smets1.firmware.tasks import together
 from smets1.firmware.zcl.clusters.messaging import MESSAGING
 from smets1.firmware.zcl.fields import Values
 from smets1.firmware.zcl.server import Answer, CommandContext
@@ -56,9 +57,7 @@ class DisplayDevice(Follower):
     # --- messages ---------------------------------------------------------------------------------------
 
     async def behave(self) -> None:
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(super().behave())
-            tasks.create_task(self._ask_for_messages())
+        await together(super().behave(), self._ask_for_messages())
 
     async def _ask_for_messages(self) -> None:
         """The hub tells of a message at once; who was away then asks, now and once an hour."""

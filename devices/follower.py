@@ -24,6 +24,7 @@ from smets1.errors import NoAnswerError, RefusedError
 from smets1.eui64 import Eui64
 from smets1.firmware.civil import from_zigbee_s
 from smets1.firmware.device import ENDPOINT, TROUBLE, Board, Device, Factory
+from smets1.firmware.tasks import together
 from smets1.firmware.zcl.clusters import cluster_named
 from smets1.firmware.zcl.fields import Values
 from smets1.firmware.zcl.server import Answer, CommandContext
@@ -106,11 +107,10 @@ class Follower(Device):
     # --- what it does -------------------------------------------------------------------------------
 
     async def behave(self) -> None:
-        async with asyncio.TaskGroup() as tasks:
-            if self._esme is not None:
-                tasks.create_task(self._follow_electricity(self._esme))
-            if self._has_gas:
-                tasks.create_task(self._follow_gas())
+        works = [] if self._esme is None else [self._follow_electricity(self._esme)]
+        if self._has_gas:
+            works.append(self._follow_gas())
+        await together(*works)
 
     async def _follow_electricity(self, esme: Eui64) -> None:
         while True:

@@ -35,6 +35,7 @@ from smets1.firmware.groups import add_groups, add_identify
 from smets1.firmware.images import ImageSlots
 from smets1.firmware.nvm import Nvm
 from smets1.firmware.ota.client import OtaIdentity
+from smets1.firmware.tasks import is_cancelled
 from smets1.firmware.upkeep import Upkeep
 from smets1.firmware.zcl.application import SE_PROFILE, ZclApplication
 from smets1.firmware.zcl.key_establishment import (
@@ -102,12 +103,6 @@ class Board:
     civil: CivilClock
     nvm: Nvm
     rng: Random
-
-
-def _is_cancelled() -> bool:
-    """Whether this task is to end: a task group that fails while it is cancelled raises only the failure."""
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0
 
 
 class DeviceLogger(LoggerAdapter):  # type: ignore[type-arg]  # generic only in the stubs
@@ -238,7 +233,7 @@ class Device:
             try:
                 await work()
             except Exception as error:  # a bug of ours must not leave a device dead on the wall
-                if _is_cancelled():
+                if is_cancelled():
                     raise asyncio.CancelledError from error
                 if isinstance(error, TROUBLE):
                     self.log.warning("%s", error)

@@ -20,6 +20,7 @@ from smets1.firmware.images import ImageSlots
 from smets1.firmware.keep_alive import BASE_MINUTES, JITTER_S, KeepAlive, KeepAliveStep
 from smets1.firmware.ota.client import OtaClient, OtaIdentity, OtaRules
 from smets1.firmware.ota.service import OtaClientService
+from smets1.firmware.tasks import together
 from smets1.firmware.time_keeper import ClockStatus, TimeKeeper, TimeVerdict
 from smets1.firmware.zcl.application import ZclApplication
 from smets1.firmware.zcl.fields import Values
@@ -107,10 +108,7 @@ class Upkeep:
         if self._is_sleepy:
             await self.ota.run()
             return
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._keep_alive())
-            tasks.create_task(self._keep_time())
-            tasks.create_task(self.ota.run())
+        await together(self._keep_alive(), self._keep_time(), self.ota.run())
 
     async def on_wake(self) -> None:
         """A sleeping device is awake: whatever has fallen due. It does nothing of it in between."""

@@ -15,6 +15,7 @@ from smets1.firmware.civil import CivilClock
 from smets1.firmware.crypto.cbke import CbkeSuite, TestCa
 from smets1.firmware.device import Board, Device, Factory
 from smets1.firmware.nvm import MemoryNvm
+from smets1.firmware.tasks import together
 from smets1.firmware.zcl.clusters.key_establishment import KEY_ESTABLISHMENT, TerminateStatus
 from smets1.firmware.zcl.frame import command_frame
 from smets1.firmware.zcl.status import Side
@@ -319,7 +320,24 @@ def test_switched_off_it_stays_off_though_its_work_answers_a_cancellation_with_a
     play(story, keyed(FakePort()))
 
 
-# --- answers after commits -------------------------------------------------------------------------
+def test_work_in_several_parts_begins_again_when_one_breaks_down() -> None:
+    begun = 0
+
+    async def part() -> None:
+        await asyncio.sleep(60)
+        raise ValueError("a bug of ours")
+
+    async def work() -> None:
+        nonlocal begun
+        begun += 1
+        await together(part(), asyncio.sleep(1e6))
+
+    async def story(toy: Toy, port: FakePort) -> None:
+        toy.spawn(toy.persevere(work))
+        await asyncio.sleep(600)
+        assert begun == 7  # every minute and a half
+
+    play(story, keyed(FakePort()))
 
 
 def test_work_of_a_lost_network_does_not_go_on_beside_that_of_the_next() -> None:
@@ -351,6 +369,9 @@ def test_work_of_a_lost_network_does_not_go_on_beside_that_of_the_next() -> None
             toy.on_network_up(NETWORK)
 
     play(story, keyed(FakePort()))
+
+
+# --- answers after commits -------------------------------------------------------------------------
 
 
 def test_nothing_is_sent_before_it_is_stored() -> None:
