@@ -14,6 +14,7 @@ from pathlib import Path
 import hypothesis
 import pytest
 import pytest_asyncio
+from hypothesis.internal.conjecture import providers
 from judged_home import JudgedHomes
 
 from smets1.tools.home import Home
@@ -31,6 +32,11 @@ hypothesis.settings.register_profile(
     suppress_health_check=[hypothesis.HealthCheck.too_slow],
 )
 hypothesis.settings.load_profile("repeatable")
+
+# Hypothesis also draws numbers that stand in the source of whatever modules of ours are loaded by then, so that
+# one seed would mean one thing in a test by itself and another in the whole suite. It has no setting for that.
+if hasattr(providers, "_get_local_constants"):
+    providers._get_local_constants = lambda: providers._local_constants
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -10,6 +10,9 @@ async def test_a_home_moves_to_another_channel_and_the_sleeping_gas_meter_comes_
     smets1_home: Any, tmp_path: Path
 ) -> None:
     home = await smets1_home(seed=5, nvm_dir=tmp_path / "nvm")
+    await home.clock.advance(
+        minutes=10
+    )  # the gas meter has told of its new start, and sleeps till the half hour
     old = home.chf.port.network.channel
     channel = 26 if old != 26 else 11
     devices = (home.chf, home.esme, home.gsme, home.ppmid, home.ihd)
