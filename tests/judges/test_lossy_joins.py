@@ -103,14 +103,22 @@ def join_many(first: int, last: int) -> list[Outcome]:
         return list(pool.map(join_home, range(first, last), chunksize=25))
 
 
-@pytest.mark.slow
-def test_a_thousand_lossy_homes() -> None:
-    # In a process of its own, which may start others: a pytest worker may not.
-    done = subprocess.run(
-        [sys.executable, __file__, "0", "1000"], capture_output=True, text=True, check=False, timeout=1500
-    )
+def in_a_process(count: int) -> None:
+    # of its own, which may start others: a pytest worker may not
+    words = [sys.executable, __file__, "0", str(count)]
+    done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=1500)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("1000 homes")
+    assert done.stdout.startswith(f"{count} homes")
+
+
+@pytest.mark.slow
+def test_a_hundred_lossy_homes() -> None:
+    in_a_process(100)
+
+
+@pytest.mark.sweep
+def test_a_thousand_lossy_homes() -> None:
+    in_a_process(1000)
 
 
 def main() -> None:
