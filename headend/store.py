@@ -113,6 +113,9 @@ _FINISH: Final = (
 )
 _INSERT_RESPONSE: Final = _RESPONSES.insert().returning(_RESPONSES.c.number)
 _IS_KNOWN: Final = sa.select(_REQUESTS.c.sequence).where(_REQUESTS.c.key == sa.bindparam("of_key"))
+_MARK_DELIVERED: Final = (
+    _RESPONSES.update().where(_RESPONSES.c.number == sa.bindparam("of_number")).values(is_delivered=True)
+)
 _FIND_STEPS: Final = _STEPS.select().where(_STEPS.c.key == sa.bindparam("of_key"))
 _DROP_STEP: Final = _STEPS.delete().where(
     _STEPS.c.key == sa.bindparam("of_key"), _STEPS.c.position == sa.bindparam("at")
@@ -270,8 +273,7 @@ class Store:
     def _write_delivered(self) -> None:
         if self._delivered:
             marked, self._delivered = self._delivered, []
-            where = _RESPONSES.c.number.in_(marked)
-            self._connection.execute(_RESPONSES.update().where(where).values(is_delivered=True))
+            self._connection.execute(_MARK_DELIVERED, [{"of_number": number} for number in marked])
 
     # --- requests ---
 
