@@ -90,7 +90,7 @@ class Follower(Device):
         super().__init__(factory, board)
         silent_us = max(SILENT_US, _SILENT_REPORTS * report_interval_us)
         self.model = DisplayModel(is_ppmid=is_ppmid, has_gas=has_gas, silent_us=silent_us, nvm=self.nvm)
-        self._doubts_key = False  # the meter may lack its half of our partner key
+        self._has_doubts = False  # the meter may lack its half of our partner key, or be at another address
         self._esme = esme
         self._has_gas = has_gas
         self._report_interval_us = report_interval_us
@@ -121,17 +121,18 @@ class Follower(Device):
                 await self._watch()
             except TROUBLE as error:
                 self.log.info("electricity meter: %s", error)
-                self._doubts_key = isinstance(error, NoAnswerError)
+                self._has_doubts = isinstance(error, NoAnswerError)
                 await asyncio.sleep(_RETRY_S * (1 + self.rng.random()))
 
     async def _meet(self, eui64: Eui64) -> int:
         """The short address of a device with which a link key is shared from now on."""
-        short_address = await self.port.find_short(eui64)
+        # Announcements are not proved by anything: one may have lied about where the meter is.
+        short_address = await self.port.find_short(eui64, anew=self._has_doubts)
         key = self.port.link_key(eui64)
-        if key is None or self._doubts_key:
+        if key is None or self._has_doubts:
             # Nobody acknowledges a Transport-Key: the trust centre's to the meter may have been lost.
             await self.port.request_partner_key(eui64)
-            self._doubts_key = False
+            self._has_doubts = False
         return short_address
 
     async def _read_electricity(self, meter: int) -> None:

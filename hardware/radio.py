@@ -297,9 +297,10 @@ class HanPort(Protocol):
         Raises NoAnswerError, or SecurityError where no link key is shared with the destination.
         """
 
-    async def find_short(self, eui64: Eui64) -> int:
+    async def find_short(self, eui64: Eui64, *, anew: bool = False) -> int:
         """The short address of a device, known or asked for on the network (NWK_addr_req).
 
+        `anew`: asked for in any case, since the device does not answer where it is known to be.
         Raises NoAnswerError.
         """
 

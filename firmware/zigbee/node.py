@@ -400,9 +400,9 @@ class HanNode:
         self.submit(message, partial(_settle, future))
         await future
 
-    async def find_short(self, eui64: Eui64) -> int:
+    async def find_short(self, eui64: Eui64, *, anew: bool = False) -> int:
         short_address = self.stack.nwk.shorts.get(eui64)
-        if short_address is not None:
+        if short_address is not None and not anew:
             return short_address
         payload = eui64.to_bytes(8, "little") + b"\0\0"
         octets = await self.ask_zdp(BROADCAST_RX_ON, ZdpCluster.NWK_ADDR_REQ, payload)

@@ -282,9 +282,9 @@ class EzspRadio(EzspJoining):
     def known_short(self, eui64: Eui64) -> int | None:
         return self._memory.shorts.get(eui64)
 
-    async def find_short(self, eui64: Eui64) -> int:
+    async def find_short(self, eui64: Eui64, *, anew: bool = False) -> int:
         known = self._memory.shorts.get(eui64)
-        if known is not None:
+        if known is not None and not anew:
             return known
         answer = await self._ask_zdp(BROADCAST_RX_ON, _NWK_ADDR_REQ, eui64.to_bytes(8, "little") + b"\0\0")
         short_address = int.from_bytes(answer[9:11], "little")

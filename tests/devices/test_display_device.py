@@ -156,3 +156,21 @@ def test_silence_begins_on_the_microsecond() -> None:
 
 def test_money_as_it_is_shown() -> None:
     assert format_money(1_000_000) == "£10.00"
+
+
+async def test_a_display_and_a_meter_that_lost_each_others_address_find_each_other(smets1_home: Any) -> None:
+    """As lies on the network leave them: the display knows a wrong address, the meter none."""
+    home = await smets1_home(toml=TOML)
+    await home.clock.advance(minutes=10)
+    display, meter = home.ppmid.port.stack, home.esme.port.stack
+    true = home.ppmid.port.known_short(home.esme.eui64)
+    display.nwk.learn_address(0x7436, home.esme.eui64)
+    meter.nwk.forget_device(home.ppmid.eui64)
+    assert home.ppmid.port.known_short(home.esme.eui64) == 0x7436 != true
+    await home.clock.advance(minutes=10)
+    assert home.ppmid.port.known_short(home.esme.eui64) == true
+    assert home.esme.port.known_short(home.ppmid.eui64) == home.ppmid.port.network.short_address
+    heard = home.ppmid.model.electricity.heard_utc_us
+    assert home.clock.utc_us - heard < 120_000_000, "reports come again"
+    token = home.headend.make_utrn(home.esme.eui64, pounds=10)
+    assert (await home.ppmid.enter_utrn(token)).is_accepted

@@ -7,15 +7,23 @@ import asyncio
 import pytest
 from han import HUB, Han, establish, message, play
 
+from smets1.errors import NoAnswerError
 from smets1.firmware.zigbee.mac_frames import AssociationStatus
 from smets1.firmware.zigbee.node import HanNode
-from smets1.firmware.zigbee.nwk_frames import NwkFrameType, NwkHeader, RejoinRequest, RejoinResponse
+from smets1.firmware.zigbee.nwk_frames import (
+    NetworkStatus,
+    NetworkStatusCode,
+    NwkFrameType,
+    NwkHeader,
+    RejoinRequest,
+    RejoinResponse,
+)
 from smets1.firmware.zigbee.nwk_tables import Neighbour, Relationship
 from smets1.firmware.zigbee.security_header import seal_link, seal_network
 from smets1.firmware.zigbee.zdp_frames import DeviceAnnce, ZdpCluster
 from smets1.hardware.radio import BROADCAST_RX_ON, KeyOrigin, NodeRole
 
-ESME, GSME, IHD = (0x00DB1234567890A0 + n for n in (0, 1, 5))
+ESME, GSME, PPMID, IHD = (0x00DB1234567890A0 + n for n in (0, 1, 4, 5))
 ROUTER = 0x8E
 
 
@@ -138,5 +146,45 @@ def test_what_a_child_says_of_itself_when_it_announces_itself_replaces_what_was_
         await asyncio.sleep(2)
         assert hub.stack.nwk.neighbours[short(gsme)].capability == true
         assert not hub.stack.nwk.neighbours[short(gsme)].is_router
+
+    play(main())
+
+
+def announce(attacker: HanNode, victim: HanNode, eui64: int, address: int) -> None:
+    """A Device_annce, from the address itself: nothing in it is proved."""
+    body = DeviceAnnce(short_address=address, eui64=eui64, capability=ROUTER).encode()
+    data = b"\x08\x00\x13\x00\x00\x00\x00\x21" + b"\x01" + body
+    header = NwkHeader(
+        frame_type=NwkFrameType.DATA, destination=BROADCAST_RX_ON, source=address, radius=1, sequence=9
+    )  # fmt: skip
+    frame(attacker, victim, header, data, address)
+
+
+def test_two_who_were_made_to_lose_each_other_find_each_other_when_one_asks_anew() -> None:
+    """The display is told that the meter has moved, the meter that the display's address is another's."""
+
+    async def main() -> None:
+        han = Han()
+        hub = await han.hub()
+        esme = await han.joined(hub, ESME)
+        ppmid = await han.joined(hub, PPMID, NodeRole.END_DEVICE)
+        ihd = await han.joined(hub, IHD, NodeRole.END_DEVICE)
+        establish(esme, ppmid, KeyOrigin.PARTNER)
+        assert await ppmid.find_short(ESME) == short(esme)
+        await ppmid.send(message(short(esme), b"we know each other"))
+        announce(ihd, ppmid, ESME, 0x7436)
+        lie = NetworkStatus(status=NetworkStatusCode.ADDRESS_CONFLICT, destination=short(ppmid)).encode()
+        command(ihd, esme, lie, source=short(hub), claims=None)
+        await asyncio.sleep(60)
+        assert await ppmid.find_short(ESME) == 0x7436
+        assert esme.known_short(PPMID) is None
+        with pytest.raises(NoAnswerError):
+            await ppmid.send(message(0x7436, b"is anybody there"))
+
+        assert await ppmid.find_short(ESME, anew=True) == short(esme)
+        await ppmid.send(message(short(esme), b"here you are"))
+        assert han.ear(esme).messages[-1].payload == b"here you are"
+        assert esme.known_short(PPMID) == short(ppmid), "the link key has proved who it is"
+        assert await ppmid.find_short(ESME) == short(esme)
 
     play(main())
