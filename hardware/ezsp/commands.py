@@ -121,6 +121,7 @@ _COMMANDS_13: Final[dict[str, tuple[int, str, str]]] = {
     "setRoutingShortcutThreshold": (0x00D0, "cost:u8", _STATUS),
     "getRoutingShortcutThreshold": (0x00D1, "", "cost:u8"),
     "setBrokenRouteErrorCode": (0x0011, "code:u8", _STATUS),
+    "energyScanRequest": (0x009C, "target:u16 channel_mask:u32 duration:u8 count:u16", _STATUS),
     "setRadioPower": (0x0099, "power_dbm:i8", _STATUS),
     "setRadioChannel": (0x009A, "channel:u8", _STATUS),
     "setRadioIeee802154CcaMode": (0x0095, "mode:u8", _STATUS),

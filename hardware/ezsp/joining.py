@@ -7,21 +7,33 @@ from __future__ import annotations
 
 import asyncio
 import random
+from logging import getLogger
 from typing import Any, Final
 
 from smets1.errors import MisuseError, NoAnswerError, RefusedError
-from smets1.eui64 import Eui64
+from smets1.eui64 import Eui64, format_eui64
 from smets1.hardware.ezsp.modem import EzspModem, plain_eui64, status_of
 from smets1.hardware.ezsp.statuses import DeviceUpdate, EmberNodeType, JoinDecision, SecurityBit, Status
-from smets1.hardware.radio import JoinedDevice, KeyOrigin, LinkKey, NetworkInfo, NodeRole
+from smets1.hardware.radio import (
+    BROADCAST_RX_ON,
+    JoinedDevice,
+    KeyOrigin,
+    LinkKey,
+    NetworkInfo,
+    NodeRole,
+)
 
 __all__ = ["EzspJoining", "mask_of"]
 
+_log = getLogger(__name__)
 _SCANS: Final = 3  # Smart Energy: three scans at once, then the application backs off
 _SCAN_WAIT_S: Final = 15.0
 _JOIN_WAIT_S: Final = 30.0
 _FORM_WAIT_S: Final = 10.0
 _LEAVE_WAIT_S: Final = 9.0
+_MOVE: Final = 0xFE
+_MOVE_WAIT_S: Final = 12.0  # the life of a broadcast, and a little
+_MOVE_TRIES: Final = 5
 _REPORT_S: Final = 0.2  # two pieces of news make a join
 _PRO: Final = 2
 _ENERGY, _ACTIVE = 0, 1
@@ -82,6 +94,35 @@ class EzspJoining(EzspModem):
         parameters = self._parameters(config.extended_pan_id or self._eui64, pan_id, channel)
         await self._go("formNetwork", parameters, wait_s=_FORM_WAIT_S)
         return self._up_info()
+
+    def change_channel(self, channel: int) -> None:
+        """Coordinator: move the whole network, some seconds from now; the stick tells it, and goes with it.
+
+        Raises NoAnswerError where there is no stick.
+        """
+        if self._role is not NodeRole.COORDINATOR or channel not in self._config.channels:
+            raise MisuseError("only the coordinator changes the channel, to one that it may use")
+        if not self._is_open and not self._is_restarting:
+            raise NoAnswerError(f"{self._line.pipe}: the stick is not there")
+        self._spawn(self._move(channel))
+
+    async def _move(self, channel: int) -> None:
+        """A stick that was reset or away in between has forgotten it: it is told again.
+
+        It has its old update identifier still, so that those who have moved take it for the same change.
+        """
+        for _ in range(_MOVE_TRIES):
+            if self._info is not None and self._info.channel == channel:
+                return
+            try:
+                (status,) = await self._ask("energyScanRequest", BROADCAST_RX_ON, 1 << channel, _MOVE, 0)
+                if status_of(status) is not Status.SUCCESS:
+                    _log.warning("%s: change of channel: %s", format_eui64(self._eui64), status)
+            except NoAnswerError as error:
+                _log.info("%s: change of channel: %s", format_eui64(self._eui64), error)
+            await asyncio.sleep(_MOVE_WAIT_S)
+        if self._info is None or self._info.channel != channel:
+            raise NoAnswerError(f"change to channel {channel}", _MOVE_TRIES)
 
     async def _quiet_channel(self) -> tuple[int, set[int]]:
         """The channel with the fewest networks, then the quietest; the PAN identifiers heard."""
@@ -235,9 +276,6 @@ class EzspJoining(EzspModem):
         await ezsp.permitJoining(max(0, left_us // 1_000_000))
 
     async def _tell_permit(self, duration_s: int) -> None:
-        raise NotImplementedError
-
-    async def _guarded(self, name: str, work: Any) -> Any:
         raise NotImplementedError
 
     async def _on_callback(self, name: str, args: Any) -> None:

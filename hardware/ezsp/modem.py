@@ -12,7 +12,14 @@ from dataclasses import dataclass, field
 from logging import getLogger
 from typing import Any, Final
 
-from smets1.errors import ClosedError, InputError, LostError, NoAnswerError, RefusedError
+from smets1.errors import (
+    ClosedError,
+    InputError,
+    LostError,
+    NoAnswerError,
+    RefusedError,
+    SecurityError,
+)
 from smets1.eui64 import Eui64, format_eui64
 from smets1.hardware.clock import Scheduler
 from smets1.hardware.ezsp.bellows_line import EzspLine
@@ -52,6 +59,7 @@ _DENY_KEY_REQUESTS: Final = 0x50
 _ALLOW_APP_KEY_REQUESTS: Final = 0x61
 _ZDO_REQUESTS_TOO: Final = 0x01
 _PARENT_IN_TOKEN: Final = 0x0001 | 0x0002
+_MOVES: Final = (Status.CHANNEL_CHANGED, Status.PAN_ID_CHANGED, Status.NODE_ID_CHANGED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -238,6 +246,14 @@ class EzspModem:
 
     async def _on_up(self, ezsp: Any) -> None:
         """On the network: what is it, and does the stick have our keys?"""
+        await self._read_network(ezsp)
+        self._network_key = bytes((await ezsp.get_network_key()).key.serialize())
+        self._is_down = False
+        await self._sync_keys(ezsp)
+        await self._put_poll_interval(ezsp)
+        await self._put_permit(ezsp)
+
+    async def _read_network(self, ezsp: Any) -> None:
         _, _, parameters = await ezsp.getNetworkParameters()
         (short_address,) = await ezsp.getNodeId()
         _, security = await ezsp.getCurrentSecurityState()
@@ -255,11 +271,6 @@ class EzspModem:
             parent_short=None if self._role is NodeRole.COORDINATOR else int(parent),
             trust_centre=trust_centre,
         )
-        self._network_key = bytes((await ezsp.get_network_key()).key.serialize())
-        self._is_down = False
-        await self._sync_keys(ezsp)
-        await self._put_poll_interval(ezsp)
-        await self._put_permit(ezsp)
 
     async def _put_poll_interval(self, ezsp: Any) -> None:
         """Sleepy end devices poll as often as they are told."""
@@ -403,6 +414,16 @@ class EzspModem:
             self._judge(name, error)
             raise NoAnswerError(f"{self._line.pipe}: {name}: {error!r}") from None
 
+    async def _guarded(self, name: str, work: Any) -> Any:
+        """bellows has no common ancestor of what may go wrong. Raises NoAnswerError."""
+        try:
+            return await work
+        except (LostError, NoAnswerError, RefusedError, SecurityError, asyncio.CancelledError):
+            raise
+        except Exception as error:
+            self._judge(name, error)
+            raise NoAnswerError(f"{self._line.pipe}: {name}: {error!r}") from None
+
     def _judge(self, name: str, error: Exception) -> None:
         """No answer to a command: after so much garbage the line is not in step any more."""
         if isinstance(error, TimeoutError):
@@ -447,6 +468,8 @@ class EzspModem:
                 self._info = None
                 self._memory.clear()
             self._tell_down("off the network")
+        elif status in _MOVES and self._info is not None:
+            await self._guarded("getNetworkParameters", self._read_network(ezsp))
 
     def _on_block(self, values: Values) -> None:
         raise NotImplementedError

@@ -6,8 +6,8 @@ and joined here. The device's EUI-64 is the stick's. One device a stick.
     radio = EzspRadio(open_pipe("/dev/ttyUSB0@115200"), eui64, loop, nvm, NodeRole.ROUTER)
 
 Source: Silicon Labs UG100; Zigbee 05-3474-21, 2.4 (device object). Left out: fragments in windows of more
-than one block, network keys and channels changed from here (the stick follows those of others), messages of
-the install-code key.
+than one block, network keys changed from here (the stick follows those of others), messages of the
+install-code key.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from logging import getLogger
 from typing import Any, Final
 
-from smets1.errors import LostError, MisuseError, NoAnswerError, RefusedError, SecurityError
+from smets1.errors import MisuseError, NoAnswerError, RefusedError, SecurityError
 from smets1.eui64 import Eui64, format_eui64
 from smets1.hardware.ezsp.fragments import MAX_BLOCKS, Collector, cut
 from smets1.hardware.ezsp.joining import EzspJoining, mask_of
@@ -255,16 +255,6 @@ class EzspRadio(EzspJoining):
             destination = ezsp.types.BroadcastAddress(message.destination)
             return await ezsp.send_broadcast(destination, frame, 0, tag, 0, octets)
         return await ezsp.send_unicast(ezsp.types.NWK(message.destination), frame, tag, octets)
-
-    async def _guarded(self, name: str, work: Any) -> Any:
-        """bellows has no common ancestor of what may go wrong. Raises NoAnswerError."""
-        try:
-            return await work
-        except (LostError, NoAnswerError, RefusedError, SecurityError, asyncio.CancelledError):
-            raise
-        except Exception as error:
-            self._judge(name, error)
-            raise NoAnswerError(f"{self._line.pipe}: {name}: {error!r}") from None
 
     def _new_tag(self) -> int:
         """1..255, not that of a message that is still under way."""

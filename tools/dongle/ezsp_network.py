@@ -15,6 +15,7 @@ from smets1.firmware.zigbee.stack_events import (
     NetworkUp,
     ProcedureEnded,
 )
+from smets1.firmware.zigbee.zdo import CHANGE_CHANNEL, MAX_SCAN_COUNT, MAX_SCAN_EXPONENT
 from smets1.hardware.ezsp.schema import Values
 from smets1.hardware.ezsp.statuses import (
     DeviceUpdate,
@@ -28,12 +29,14 @@ from smets1.hardware.ezsp.statuses import (
 from smets1.hardware.radio import CHANNELS, COORDINATOR, JoinedDevice, KeyOrigin, LinkKey, NodeRole
 from smets1.tools.dongle.ezsp_core import NODE_TYPES, Answer, Answers
 from smets1.tools.dongle.ezsp_settings import Counter, EzspSettings
+from smets1.tools.dongle.ezsp_stack import Moved
 
 __all__ = ["EzspNetwork"]
 
 _CHANNELS: Final = tuple(CHANNELS)
 _NO_NODE: Final = 0xFFFE
 _NOBODY: Final = 0xFFFF
+_FIRST_BROADCAST: Final = 0xFFF8
 _MAX_PERMIT_S: Final = 254
 _ROLES: Final = {kind: role for role, kind in NODE_TYPES.items()}
 _UNIT_US: Final = {
@@ -115,6 +118,7 @@ class EzspNetwork(EzspSettings):
 
     def _on_formed(self, update_id: int) -> None:
         self._is_joining = False
+        self.stack.use_channels(_CHANNELS)
         self.stack.nwk.update_id = update_id
         self.stack.nwk.refresh_beacon()
 
@@ -146,6 +150,7 @@ class EzspNetwork(EzspSettings):
 
     def _on_join_ended(self, ended: ProcedureEnded) -> None:
         self._is_joining = False
+        self.stack.use_channels(_CHANNELS)  # only where to join was the host's to say
         if ended.error is not None:
             self._tell_status(self._join_failure(ended.error))
 
@@ -395,6 +400,8 @@ class EzspNetwork(EzspSettings):
                 self._tell_status(Status.NETWORK_UP)
             case NetworkDown():
                 self._on_down()
+            case Moved():
+                self._on_moved(event)
             case EnergyFound():
                 self._on_energies(event)
             case NetworksFound():
@@ -412,6 +419,15 @@ class EzspNetwork(EzspSettings):
             self._is_leaving = False
             self._store_role(None)
         self._tell_status(Status.NETWORK_DOWN)
+
+    def _on_moved(self, moved: Moved) -> None:
+        before, now = moved.before, moved.now
+        if before.channel != now.channel:
+            self._tell_status(Status.CHANNEL_CHANGED)
+        if before.pan_id != now.pan_id:
+            self._tell_status(Status.PAN_ID_CHANGED)
+        if before.short_address != now.short_address:
+            self._tell_status(Status.NODE_ID_CHANGED)
 
     def _on_device(self, device: JoinedDevice) -> None:
         trust_centre = self.stack.trust_centre
@@ -451,6 +467,28 @@ class EzspNetwork(EzspSettings):
     def _source_route_mode(self, mode: int) -> Answer:
         return {"remaining_ms": 0}
 
+    def _update_network(self, target: int, channel_mask: int, duration: int, count: int) -> Answer:
+        """As network manager: one node is to measure energy, or all are to change the channel.
+
+        Left out: another manager (duration 0xFF).
+        """
+        stack, channels = self.stack, _channels(channel_mask)
+        if stack.info is None:
+            return {"status": Status.NOT_JOINED}
+        own_address = stack.nwk.short_address
+        if duration == CHANGE_CHANNEL:
+            if target < _FIRST_BROADCAST or len(channels) != 1:
+                return {"status": Status.BAD_ARGUMENT}
+            if stack.zdo.manager != own_address:
+                return {"status": Status.INVALID_CALL}
+            stack.move_network(target, channels[0], now_us=self._now_us)
+            return {"status": Status.SUCCESS}
+        is_scan = duration <= MAX_SCAN_EXPONENT and 0 < count <= MAX_SCAN_COUNT and channels
+        if not is_scan or target >= _FIRST_BROADCAST or target == own_address:
+            return {"status": Status.BAD_ARGUMENT}
+        stack.ask_update(target, channel_mask, duration, count, now_us=self._now_us)
+        return {"status": Status.SUCCESS}
+
     def _accept_channel(self, **_values: Any) -> Answer:
         """Another channel than that of the network is for tests of radios."""
         return {"status": Status.SUCCESS if self.stack.info is None else Status.INVALID_CALL}
@@ -472,6 +510,7 @@ class EzspNetwork(EzspSettings):
         "getNetworkParameters": _parameters,
         "getRadioParameters": _radio_parameters,
         "setRadioPower": _set_power,
+        "energyScanRequest": _update_network,
         "setRadioChannel": _accept_channel,
         "setLogicalAndRadioChannel": _accept_channel,
         "setRadioIeee802154CcaMode": EzspSettings._accepted,

@@ -6,7 +6,8 @@ keys that the host imports count as established ones, since only the host can kn
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import struct
+from dataclasses import dataclass, replace
 from typing import ClassVar, Final
 
 from smets1.errors import SecurityError
@@ -17,20 +18,22 @@ from smets1.firmware.zigbee.aps_frames import ApsFrameType, ApsHeader, Fragment
 from smets1.firmware.zigbee.aps_sending import SLEEPY_WAIT_US, pack_header
 from smets1.firmware.zigbee.aps_tables import Sending
 from smets1.firmware.zigbee.nwk import Handlers
-from smets1.firmware.zigbee.nwk_events import EnergyFound, NetworksFound, NwkData
+from smets1.firmware.zigbee.nwk_events import EnergyFound, NetworksFound, NwkData, Renumbered
 from smets1.firmware.zigbee.security import LinkKeyEntry
 from smets1.firmware.zigbee.security_header import KeyIdentifier
 from smets1.firmware.zigbee.stack import ZigbeeStack
+from smets1.firmware.zigbee.zdo import CHANGE_CHANNEL
 from smets1.firmware.zigbee.zdp_frames import ZdpCluster
 from smets1.hardware.radio import (
     ApsIndication,
     ApsMessage,
     ApsSecurity,
     KeyOrigin,
+    NetworkInfo,
     NodeRole,
 )
 
-__all__ = ["FragmentHeard", "Looped", "NcpAps", "NcpStack"]
+__all__ = ["FragmentHeard", "Looped", "Moved", "NcpAps", "NcpStack"]
 
 ZDP_RESPONSE: Final = 0x8000
 
@@ -51,6 +54,14 @@ class Looped:
     """What the host has sent to its own stick, or its device object's answer to that."""
 
     indication: ApsIndication
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """The same network with another channel, PAN identifier or short address."""
+
+    before: NetworkInfo
+    now: NetworkInfo
 
 
 class _OneBlock(OutgoingTransfer):
@@ -219,6 +230,31 @@ class NcpStack(ZigbeeStack):
         self.has_seen_network |= any(network.permits_join for network in found.networks)
         self._on_networks(found, now_us)
 
+    # --- the channel ----------------------------------------------------------------------------------
+
+    def use_channels(self, channels: tuple[int, ...]) -> None:
+        """Where it may be moved to, and looks for a network that has moved."""
+        self.config = replace(self.config, channels=channels)
+
+    def ask_update(self, destination: int, mask: int, duration: int, last: int, *, now_us: int) -> None:
+        """Mgmt_NWK_Update_req; `last` is the count of scans, or the update identifier."""
+        self._now_us = now_us
+        payload = struct.pack("<IBB", mask, duration, last)
+        self.zdo.tell(destination, ZdpCluster.MGMT_NWK_UPDATE_REQ, payload)
+        self.settle(now_us)
+
+    def move_network(self, destination: int, channel: int, *, now_us: int) -> None:
+        """As network manager: all whom the broadcast reaches, and this node, when it has gone round."""
+        update_id = (self.nwk.update_id + 1) & 0xFF
+        self.nwk.change_channel(channel, update_id, now_us)
+        self.ask_update(destination, 1 << channel, CHANGE_CHANNEL, update_id, now_us=now_us)
+
+    def _on_renumbered_or_host(self, event: Renumbered, now_us: int) -> None:
+        before = self.info
+        self._on_renumbered(event, now_us)
+        if before is not None and self.info is not None:
+            self.events.append(Moved(before, self.info))
+
     # --- what the host hears --------------------------------------------------------------------------
 
     def _on_any_indication(self, indication: ApsIndication, now_us: int) -> None:
@@ -319,6 +355,7 @@ class NcpStack(ZigbeeStack):
         **ZigbeeStack._nwk_handlers,
         EnergyFound: _on_energy_or_host,
         NetworksFound: _on_networks_or_host,
+        Renumbered: _on_renumbered_or_host,
     }
     _aps_handlers: ClassVar[Handlers] = {
         **ZigbeeStack._aps_handlers,

@@ -10,8 +10,11 @@ import pytest
 from bench_ezsp import EzspBench
 from bench_rcp import HUB, METER, message
 
-from smets1.errors import InputError, NoAnswerError
+from smets1.errors import InputError, MisuseError, NoAnswerError
 from smets1.hardware.clock import MAX_SPEED, run
+from smets1.hardware.ezsp.modem import status_of
+from smets1.hardware.ezsp.radio import EzspRadio
+from smets1.hardware.ezsp.statuses import Status
 from smets1.hardware.radio import (
     COORDINATOR,
     ApsSecurity,
@@ -164,6 +167,75 @@ def test_counters_go_on_after_sticks_were_away() -> None:
         assert heard == [bytes((number,)) for number in range(6)]
         stack = bench.dongles[HUB].stick.stack
         assert stack.nwk.counters.replayed == 0
+        await bench.close()
+
+    play(scene())
+
+
+@pytest.mark.parametrize("version", [13, 14])
+def test_a_network_is_moved_though_the_hubs_stick_is_pulled_out_meanwhile(version: int) -> None:
+    """Whoever has heard of it goes; a stick that was away has forgotten, is told again, and comes after."""
+
+    async def scene() -> None:
+        bench = EzspBench(version=version)
+        hub = await bench.node(HUB, NodeRole.COORDINATOR, channels=(15, 20))
+        old = (await hub.form()).channel
+        new = 35 - old
+        node = await bench.node(METER, NodeRole.ROUTER, channels=(15, 20))
+        await bench.join(hub, node)
+        with pytest.raises(MisuseError):
+            node.change_channel(new)
+        with pytest.raises(MisuseError):
+            hub.change_channel(11)
+        hub.change_channel(new)
+        await asyncio.sleep(3)
+        bench.cables[HUB].unplug()
+        with pytest.raises(NoAnswerError, match="not there"):
+            hub.change_channel(new)
+        await asyncio.sleep(2)
+        bench.cables[HUB].plug()
+        await asyncio.sleep(6)
+        assert [radio.network and radio.network.channel for radio in (hub, node)] == [old, new]
+        await asyncio.sleep(12)
+        assert [radio.network and radio.network.channel for radio in (hub, node)] == [new, new]
+        assert {dongle.stick.stack.nwk.update_id for dongle in bench.dongles.values()} == {1}
+        await node.send(message(COORDINATOR, b"up"))
+        await hub.send(message(await hub.find_short(METER), b"down"))
+        await asyncio.sleep(1)
+        assert bench.ears[HUB].messages[-1].payload == b"up"
+        assert bench.ears[METER].messages[-1].payload == b"down"
+        await bench.close()
+
+    play(scene())
+
+
+@pytest.mark.parametrize("version", [13, 14])
+def test_what_a_stick_may_ask_of_its_network(version: int) -> None:
+    """energyScanRequest: a scan of one node, a new channel for all; the manager's to ask, and nobody else's."""
+
+    async def scene() -> None:
+        bench = EzspBench(version=version)
+        hub = await bench.node(HUB, NodeRole.COORDINATOR)
+        old = (await hub.form()).channel
+        node = await bench.node(METER, NodeRole.ROUTER)
+        await bench.join(hub, node)
+        short = await hub.find_short(METER)
+
+        async def ask(radio: EzspRadio, target: int, mask: int, duration: int, count: int = 0) -> Status:
+            (status,) = await radio._ask("energyScanRequest", target, mask, duration, count)
+            return status_of(status)
+
+        assert await ask(node, 0xFFFF, 1 << 26, 0xFE) is Status.INVALID_CALL
+        assert await ask(hub, short, 1 << 26, 0xFE) is Status.BAD_ARGUMENT
+        assert await ask(hub, 0xFFFF, 3 << 25, 0xFE) is Status.BAD_ARGUMENT
+        assert await ask(hub, 0xFFFF, 1 << 26, 3, 1) is Status.BAD_ARGUMENT
+        assert await ask(hub, short, 1 << 26, 3, 9) is Status.BAD_ARGUMENT
+        assert await ask(hub, short, 1 << 26, 3, 1) is Status.SUCCESS
+        await asyncio.sleep(12)
+        assert {radio.network and radio.network.channel for radio in (hub, node)} == {old}
+        assert await ask(hub, 0xFFFF, 1 << 26, 0xFE) is Status.SUCCESS
+        await asyncio.sleep(12)
+        assert {radio.network and radio.network.channel for radio in (hub, node)} == {26}
         await bench.close()
 
     play(scene())
