@@ -46,6 +46,7 @@ _log = getLogger(__name__)
 _SENT_WAIT_S: Final = 60.0  # three repeats to a device that sleeps
 _QUIET_WAIT_S: Final = 1.0
 _QUIET_LOOK_S: Final = 0.01
+_BROADCAST_OUT_US: Final = 64_000 + 3 * 500_000 + 36_000  # jitter, three times with a wait each, the channel
 _ZDP_WAIT_S: Final = 3.0
 _ZDP_TRIES: Final = 3
 _KEY_WAIT_S: Final = 6.0
@@ -80,6 +81,7 @@ class EzspRadio(EzspJoining):
         self._bindings: list[Any] = []
         self._imports: list[asyncio.Task[None]] = []
         self._told_addresses: dict[Eui64, int] = {}
+        self._broadcasts_out_us = 0  # until then the stick may have one to send or to repeat
         self._may_send = asyncio.Event()
         self._may_send.set()
 
@@ -118,11 +120,17 @@ class EzspRadio(EzspJoining):
             self._spawn(self._restart_when_quiet())
 
     async def _restart_when_quiet(self) -> None:
-        """What is under way may come to its end; what is new waits for the stick to be back."""
+        """What is under way may come to its end; what is new waits for the stick to be back.
+
+        A stick calls a broadcast sent when it has taken it: on the air it is a little later, and repeated.
+        """
         waited_s = 0.0
         while self._sent and waited_s < _QUIET_WAIT_S:
             await asyncio.sleep(_QUIET_LOOK_S)
             waited_s += _QUIET_LOOK_S
+        left_us = self._broadcasts_out_us - self._scheduler.now_us()
+        if left_us > 0:
+            await asyncio.sleep(left_us / 1_000_000)
         if self._is_open:
             self._restart()
         self._may_send.set()
@@ -246,6 +254,8 @@ class EzspRadio(EzspJoining):
             raise MisuseError("an APS payload too long for the stick")
         if status is not Status.SUCCESS:
             raise NoAnswerError(f"APS acknowledgement ({status.name})")
+        if message.group is not None or message.destination >= 0xFFF8:
+            self._broadcasts_out_us = self._scheduler.now_us() + _BROADCAST_OUT_US
         return sequence
 
     async def _submit(self, ezsp: Any, message: ApsMessage, frame: Any, tag: int, octets: bytes) -> Any:

@@ -6,6 +6,7 @@ import asyncio
 import base64
 import hashlib
 from dataclasses import replace
+from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -16,6 +17,8 @@ from tests.headend.conftest import NS, code_of, request_xml
 from smets1.eui64 import format_eui64
 from smets1.firmware.ota.image_file import OtaFile, OtaHeader
 from smets1.headend.duis.codes import DeviceStatus
+from smets1.tools.home_file import parse_home
+from smets1.tools.home_radios import with_radios
 
 DSP = "90-B3-D5-1F-30-00-00-02"
 NEW = 0x00000002
@@ -116,8 +119,12 @@ async def test_a_date_to_come_and_its_withdrawal(smets1_home: Any, schema: Any, 
     assert device.images.version == NEW
 
 
-async def test_an_image_that_is_damaged_on_its_way(smets1_home: Any, schema: Any) -> None:
-    home = await smets1_home(seed=3, toml=HOME)
+@pytest.mark.parametrize("radio", ["air:", "ezsp:simulated"])
+async def test_an_image_that_is_damaged_on_its_way(smets1_home: Any, schema: Any, radio: str) -> None:
+    """The word of it goes out by broadcast, on sticks just as the hub's takes the endpoint of the gas mirror."""
+    if radio != "air:":
+        pytest.importorskip("bellows", reason="bellows is not installed (it is in the extra [radio])")
+    home = await smets1_home(seed=3, config=with_radios(parse_home(HOME, Path("home.toml")), radio))
     supplier = Supplier(home, schema)
     octets = image(home.ppmid)
     home.chf.ota.server.add(octets)  # so that it is spoilt before anybody asks

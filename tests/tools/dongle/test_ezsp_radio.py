@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -16,11 +17,13 @@ from smets1.hardware.ezsp.modem import status_of
 from smets1.hardware.ezsp.radio import EzspRadio
 from smets1.hardware.ezsp.statuses import Status
 from smets1.hardware.radio import (
+    BROADCAST_RX_ON,
     COORDINATOR,
     ApsSecurity,
     KeyOrigin,
     LinkKey,
     NodeRole,
+    SimpleDescriptor,
 )
 
 pytest.importorskip("bellows", reason="bellows is not installed (it is in the extra [radio])")
@@ -236,6 +239,34 @@ def test_what_a_stick_may_ask_of_its_network(version: int) -> None:
         assert await ask(hub, 0xFFFF, 1 << 26, 0xFE) is Status.SUCCESS
         await asyncio.sleep(12)
         assert {radio.network and radio.network.channel for radio in (hub, node)} == {26}
+        await bench.close()
+
+    play(scene())
+
+
+@pytest.mark.parametrize("version", [13, 14])
+@pytest.mark.parametrize("pause_s", [0.0, 0.013, 0.3])
+def test_a_broadcast_is_out_before_the_stick_is_reset_for_a_new_endpoint(
+    version: int, pause_s: float
+) -> None:
+    """Sent, to a stick, means taken: it waits its turn still."""
+
+    async def scene() -> None:
+        bench = EzspBench(version=version)
+        hub = await bench.node(HUB, NodeRole.COORDINATOR)
+        await hub.form()
+        node = await bench.node(METER, NodeRole.ROUTER)
+        await bench.join(hub, node)
+        await asyncio.sleep(5)
+        began_us = bench.loop.now_us()
+        await hub.send(replace(message(BROADCAST_RX_ON, b"all"), is_secured=False, wants_ack=False))
+        await asyncio.sleep(pause_s)
+        hub.set_endpoints((SimpleDescriptor(endpoint=2, profile_id=0x0109, device_id=0x0500),))
+        await hub.send(message(await hub.find_short(METER), b"one"))
+        assert bench.loop.now_us() - began_us < 4_000_000
+        await asyncio.sleep(2)
+        assert [each.payload for each in bench.ears[METER].messages] == [b"all", b"one"]
+        assert list(bench.dongles[HUB].stick.endpoints) == [2]
         await bench.close()
 
     play(scene())
