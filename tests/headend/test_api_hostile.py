@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,6 +12,7 @@ from typing import Any
 import aiohttp
 import pytest
 from lxml import etree
+from tests.headend.children import environment
 from tests.headend.conftest import SUPPLIER, code_of, request_xml
 from tests.headend.hostile_documents import CASES, GOOD_BODY, Case, sign
 
@@ -23,9 +23,8 @@ MEMORY_KIB = 48 * 1024
 
 @pytest.fixture
 def url(tmp_path: Path) -> Iterator[str]:
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
     command = [sys.executable, str(Path(__file__).with_name("hostile_child.py")), str(tmp_path / "store.db")]
-    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(command, env=environment(), stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         yield f"http://127.0.0.1:{process.stdout.readline().strip()}"
         process.kill()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import random
 import socket
 import subprocess
@@ -17,6 +16,7 @@ from typing import Any
 import aiohttp
 import pytest
 from lxml import etree
+from tests.headend.children import environment
 from tests.headend.conftest import CHF, ESME, FakeHub, LoopScheduler, code_of, request_xml
 
 from smets1.firmware.civil import CivilClock
@@ -67,8 +67,7 @@ class Victim:
 
     def start(self) -> None:
         child = Path(__file__).with_name("kill_child.py")
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
-        self._process = subprocess.Popen([sys.executable, str(child), *self._arguments], env=environment)
+        self._process = subprocess.Popen([sys.executable, str(child), *self._arguments], env=environment())
 
     def kill(self) -> None:
         assert self._process is not None

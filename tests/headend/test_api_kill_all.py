@@ -6,7 +6,6 @@ No accepted request is without its response, and none is executed twice.
 from __future__ import annotations
 
 import asyncio
-import os
 import random
 import subprocess
 import sys
@@ -19,6 +18,7 @@ import aiohttp
 import pytest
 from lxml import etree
 from tests.firmware.wan.test_mqtt import Mosquitto
+from tests.headend.children import environment
 from tests.headend.conftest import code_of, request_xml
 from tests.headend.test_api_kill import free_port
 from tests.headend.test_postgresql import cluster  # a fixture
@@ -40,8 +40,7 @@ class Process:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
-        self._process = subprocess.Popen(self._command, env=environment)
+        self._process = subprocess.Popen(self._command, env=environment())
 
     def kill(self) -> None:
         if self._process is not None:
