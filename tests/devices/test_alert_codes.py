@@ -397,7 +397,7 @@ def test_alert_code(row: str) -> None:
 
 
 def test_the_other_codes_are_not_a_meters_or_shown_elsewhere() -> None:
-    """Communication, firmware and access: the shell's and the hub's. Sensors: test_meter_functions.py."""
+    """Communication, firmware and access: the shell's and the hub's. Sensors: test_tamper.py, test_gas_meter.py."""
     others = {
         AlertCode.JOINED_HAN,
         AlertCode.GSME_COMMAND_NOT_RETRIEVED,
