@@ -63,7 +63,8 @@ SILENT_US: Final = 180 * SECOND_US
 """Silence that a display puts up with where it hears a report every half minute."""
 
 _DAYS_SHOWN: Final = 7
-_TENANCY_KEY: Final = "display/tenancy"
+_TENANCY_KEY: Final = "display/tenancy"  # as last told by the electricity meter
+_GAS_TENANCY_KEY: Final = "display/tenancy/gas"
 _PREPAYMENT_MODE: Final = 1 << 1
 
 
@@ -143,22 +144,23 @@ class DisplayModel:
         self.symbol = STERLING
         self.supplier = ("", "")  # name, contact
         self._memory = memory
-        stored = memory.get(_TENANCY_KEY)
-        self._tenancy_s = None if stored is None else int.from_bytes(stored, "big")  # as last told
 
-    def on_tenancy(self, since_s: int) -> None:
-        """When the household changed, as the meter has it (0: never).
+    def on_tenancy(self, since_s: int, *, is_gas: bool = False) -> None:
+        """When the household changed, as one of the meters has it (0: never).
 
-        What the old one saw goes: its messages, and the history of what it used.
+        What an earlier one saw goes: its messages, and the history of what it used of either fuel. The two
+        suppliers may tell their meters at different times; what is later than the date stays.
         """
-        if since_s == self._tenancy_s:
+        key = _GAS_TENANCY_KEY if is_gas else _TENANCY_KEY
+        told, known = since_s.to_bytes(4, "big"), self._memory.get(key)
+        if told == known:
             return
-        if self._tenancy_s is not None:
-            self.messages.forget()
+        if known is not None:
+            since_us = from_zigbee_s(since_s)
+            self.messages.forget(since_us)
             for readings in (self.electricity, self.gas):
-                readings.history.forget(from_zigbee_s(since_s))
-        self._tenancy_s = since_s
-        self._memory.put(_TENANCY_KEY, since_s.to_bytes(4, "big"))
+                readings.history.forget(since_us)
+        self._memory.put(key, told)
 
     def view(self, *, utc_us: int) -> HomeView:
         heard = self.electricity.heard_utc_us

@@ -94,6 +94,7 @@ class Follower(Device):
         self._esme = esme
         self._has_gas = has_gas
         self._report_interval_us = report_interval_us
+        self._gas_settings_of_s: int | None = None  # the gas meter's report that they were read after
         core = self.app.core
         for cluster in ("metering", "prepayment"):
             core.add_client(ENDPOINT, cluster).handle_reports(self._on_report)
@@ -226,4 +227,12 @@ class Follower(Device):
                 COORDINATOR, MIRROR_ENDPOINT, "price", "get_current_price", command_options=0
             )
             self.model.gas.price_mp_per_kwh = signed_price(price)
+            if read_s != self._gas_settings_of_s:
+                await self._read_gas_tenancy()
+                self._gas_settings_of_s = read_s
             self.on_heard()
+
+    async def _read_gas_tenancy(self) -> None:
+        """Once for each report of the gas meter: in between its mirror does not change."""
+        values = await self.app.read(COORDINATOR, MIRROR_ENDPOINT, "device_management", (_TENANCY,))
+        self.model.on_tenancy(int(values.get(_TENANCY) or 0), is_gas=True)

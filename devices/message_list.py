@@ -70,9 +70,9 @@ class MessageList:
         self._messages = [each for each in self._messages if each.message_id != message_id]
         self._put()
 
-    def forget(self) -> None:
-        """Another household lives here."""
-        self._messages = []
+    def forget(self, before_us: int) -> None:
+        """Another household lives here since: what was shown before is none of its business."""
+        self._messages = [each for each in self._messages if each.start_us >= before_us]
         self._put()
 
     def shown(self, utc_us: int) -> list[DisplayMessage]:

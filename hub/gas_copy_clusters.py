@@ -62,6 +62,10 @@ class CopyClusters:
         server.handle("get_top_up_log", self._get_top_up_log)
         server.handle("get_debt_repayment_log", self._get_debt_repayment_log)
         core.obtain_server(endpoint, "events").handle("get_event_log", self._get_event_log)
+        # What displays follow at the electricity meter they find here for gas.
+        core.obtain_server(endpoint, "device_management").bind(
+            "change_of_tenancy_update_date_time", tenancy_s
+        )
 
     def _from_meter_only(self, take: Callable[[Values], bool]) -> Handler:
         def handle(fields: Values, context: CommandContext) -> Answer:
