@@ -10,11 +10,15 @@ from typing import Final, TypeVar
 from smets1.errors import InputError
 from smets1.eui64 import Eui64, parse_eui64
 
-__all__ = ["duration_s", "eui64", "judged", "whole_number"]
+__all__ = ["UsageError", "address", "duration_s", "eui64", "judged", "speed", "whole_number"]
 
 _T = TypeVar("_T")
 
 _UNITS_S: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+
+
+class UsageError(InputError):
+    """Arguments that do not go together, which argparse cannot see: ends in exit code 2, as its own."""
 
 
 def judged(parse: Callable[[str], _T], text: str) -> _T:
@@ -27,6 +31,19 @@ def judged(parse: Callable[[str], _T], text: str) -> _T:
 
 def eui64(text: str) -> Eui64:
     return judged(parse_eui64, text)
+
+
+# What reads a home file is imported where a word of it is judged: --help needs none of it.
+def speed(text: str) -> float:
+    from smets1.tools.home_file import parse_speed
+
+    return judged(parse_speed, text)
+
+
+def address(text: str) -> tuple[str, int]:
+    from smets1.tools.home_file import parse_address
+
+    return judged(parse_address, text)
 
 
 def duration_s(text: str) -> float:

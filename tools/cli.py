@@ -15,6 +15,7 @@ from typing import Final, NoReturn, Protocol, cast
 
 from smets1 import __version__
 from smets1.errors import EmulatorError
+from smets1.tools.arguments import UsageError
 
 __all__ = ["DONE", "FAILED", "USAGE", "main"]
 
@@ -79,19 +80,21 @@ def _guarded(command: _Command, args: argparse.Namespace) -> int:
     except BrokenPipeError:  # `smets1 srv | head`: whoever read us has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return DONE
+    except UsageError as error:
+        return _complain(args, f"{error} (see smets1 {args.command} --help)", USAGE)
     except EmulatorError as error:
-        return _complain(args, str(error))
+        return _complain(args, str(error), FAILED)
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
-        return _complain(args, f"{where}{error.strerror or error}")
+        return _complain(args, f"{where}{error.strerror or error}", FAILED)
     except KeyboardInterrupt:
         return _INTERRUPTED
     return code
 
 
-def _complain(args: argparse.Namespace, text: str) -> int:
+def _complain(args: argparse.Namespace, text: str, code: int) -> int:
     print(f"smets1 {args.command}: {' '.join(text.split())}", file=sys.stderr)
-    return FAILED
+    return code
 
 
 if __name__ == "__main__":

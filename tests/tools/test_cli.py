@@ -22,7 +22,9 @@ from smets1.tools.commands.request import service_path
 from smets1.tools.commands.srv import ready_request
 from smets1.tools.home_file import read_home
 
-COMMANDS = ("demo", "doctor", "dongle", "init", "keys", "parameters", "request", "run", "srv", "utrn")
+COMMANDS = (
+    "demo", "doctor", "dongle", "init", "keys", "migrate", "parameters", "request", "run", "scenario", "srv", "utrn"
+)  # fmt: skip
 
 
 def run(*words: str) -> int:

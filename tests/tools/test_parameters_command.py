@@ -10,7 +10,10 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from smets1.hardware.clock import run
+from smets1.tools.cli import main as cli
 from smets1.tools.home import open_home
 from smets1.tools.home_file import parse_home
 from smets1.tools.http import HttpServer
@@ -72,8 +75,6 @@ def test_mistakes_are_one_line() -> None:
     async def story(home: Any, ask: Ask) -> None:
         for words, told in (
             (("chf",), "no device 'chf' runs there"),
-            (("--set", "currency=EUR"), "name the device"),
-            (("esme", "--set", "currency"), "write NAME=VALUE"),
             (("esme", "--set", "no_such=1"), "no parameter 'no_such'"),
             (("esme", "--set", "load_limit_period=long"), "is a number"),
             (("esme", "--set", "load_limit_period=5"), "load_limit_period does not take 5"),
@@ -86,3 +87,12 @@ def test_mistakes_are_one_line() -> None:
             assert told in err
 
     play(story)
+
+
+def test_usage(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli(["parameters", "--set", "currency=EUR"]) == 2
+    assert "name the device" in capsys.readouterr().err
+    with pytest.raises(SystemExit) as stop:
+        cli(["parameters", "esme", "--set", "currency"])
+    assert stop.value.code == 2
+    assert "write NAME=VALUE" in capsys.readouterr().err

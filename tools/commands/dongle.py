@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from smets1.tools.arguments import eui64, whole_number
+from smets1.tools.arguments import UsageError, address, eui64, whole_number
 
 __all__ = ["add_arguments", "run"]
 
@@ -33,6 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--tcp",
         metavar="HOST:PORT",
+        type=address,
         action="append",
         default=[],
         help="a stick on a TCP port, 0 for any free one (may be given again: one more stick)",
@@ -52,6 +53,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    if args.keys is not None and args.home is None:
+        raise UsageError("--keys needs --home: an air without devices of ours has no keys that we know")
     # here, since a loop is slow to import and --help needs none
     from smets1.hardware.clock import run as run_loop
     from smets1.tools.dongle.serve import serve

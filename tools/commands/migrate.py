@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from smets1.errors import InputError
-from smets1.tools.arguments import whole_number
+from smets1.tools.arguments import UsageError, whole_number
 
 if TYPE_CHECKING:
     from smets1.tools.migration.batch import HomeResult
@@ -64,9 +64,13 @@ def run(args: argparse.Namespace) -> int:
         print(schema(), end="")
         return 0
     if sum((bool(args.files), args.list is not None, args.population is not None)) > 1:
-        raise InputError("give home files, or --list, or --population: one of them")
+        raise UsageError("give home files, or --list, or --population: one of them")
     if args.captures and (args.out is None or args.population is not None):
-        raise InputError("--captures needs --out, and emulated homes")
+        raise UsageError("--captures needs --out, and emulated homes")
+    if args.dormant and args.list is not None:
+        raise UsageError("--dormant: write it into the list, in the columns electricity and gas")
+    if args.population is not None and (args.dormant or args.by_supplier or args.dco_process):
+        raise UsageError("--population is as it is: leave out --dormant, --by-supplier and --dco-process")
     if args.out is not None:
         _make_folder(args.out)
     return _run_population(args) if args.population is not None else _run_homes(args)
@@ -88,8 +92,6 @@ def _run_homes(args: argparse.Namespace) -> int:
     from smets1.tools.migration.orders import from_files, read_list
 
     if args.list is not None:
-        if args.dormant:
-            raise InputError("--dormant: write it into the list, in the columns electricity and gas")
         orders = read_list(args.list)
     else:
         status = SupplyStatus.DORMANT if args.dormant else SupplyStatus.ACTIVE
@@ -128,8 +130,6 @@ def _tell(results: list[HomeResult], began_s: float, folder: Path | None) -> Non
 def _run_population(args: argparse.Namespace) -> int:
     from smets1.tools.migration.population import run_population
 
-    if args.dormant or args.by_supplier or args.dco_process:
-        raise InputError("--population is as it is: leave out --dormant, --by-supplier and --dco-process")
     is_quiet = args.json or args.quiet
     began_s = time.monotonic()
 

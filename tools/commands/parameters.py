@@ -13,6 +13,7 @@ import urllib.parse
 from typing import Any, Final
 
 from smets1.errors import InputError
+from smets1.tools.arguments import UsageError
 from smets1.tools.http_client import add_address_arguments, exchange, split_address
 
 __all__ = ["add_arguments", "run"]
@@ -27,8 +28,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"its EUI-64, or one of {', '.join(_KINDS)}; left out: all of them",
     )  # fmt: skip
     parser.add_argument(
-        "--set", metavar="NAME=VALUE", action="append", default=[], dest="values", help="write one first"
-    )
+        "--set", metavar="NAME=VALUE", type=_setting, action="append", default=[], dest="values",
+        help="write one first",
+    )  # fmt: skip
     parser.add_argument(
         "--differences", metavar="GROUP", nargs="?", const="DA", default="",
         help="only what is not as it must be before enrolment in this Group ID (default DA)",
@@ -37,18 +39,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print everything as JSON")
 
 
+def _setting(text: str) -> tuple[str, str]:
+    """'NAME=VALUE' -> both."""
+    name, sign, value = text.partition("=")
+    if not sign:
+        raise argparse.ArgumentTypeError(f"{text!r}: write NAME=VALUE")
+    return name, value
+
+
 def run(args: argparse.Namespace) -> int:
+    if args.values and not args.device:
+        raise UsageError("name the device whose parameters are to be set")
     home = _Home(args.url, args.token)
     devices = [device for device in home.get("home")["devices"] if device["kind"] in _KINDS]
     chosen = [each for each in devices if args.device.lower() in ("", each["kind"], each["eui64"].lower())]
     if not chosen:
         known = ", ".join(f"{each['eui64']} ({each['kind']})" for each in devices)
         raise InputError(f"no device {args.device!r} runs there: there are {known}")
-    if args.values and not args.device:
-        raise InputError("name the device whose parameters are to be set")
     for device in chosen:
-        for text in args.values:
-            home.set(device["eui64"], text)
+        for name, value in args.values:
+            home.set(device["eui64"], name, value)
     if args.differences:
         return _show_differences(home, chosen, args.differences, as_json=args.json)
     found = {each["eui64"]: home.parameters(each["eui64"]) for each in chosen}
@@ -104,11 +114,8 @@ class _Home:
         rows: list[dict[str, Any]] = self.get(f"devices/{eui64}/parameters")["parameters"]
         return rows
 
-    def set(self, eui64: str, text: str) -> None:
-        """`name=value`; what a number looks like is read as one where the parameter is one."""
-        name, sign, value = text.partition("=")
-        if not sign:
-            raise InputError(f"--set {text!r}: write NAME=VALUE")
+    def set(self, eui64: str, name: str, value: str) -> None:
+        """What a number looks like is read as one where the parameter is one."""
         row = next((each for each in self.parameters(eui64) if each["name"] == name), None)
         kind = "text" if row is None else row["kind"]
         self._ask(f"devices/{eui64}/parameters", {"name": name, "value": _read(value, kind, name)})

@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from smets1.tools.arguments import duration_s, judged, whole_number
+from smets1.tools.arguments import address, duration_s, speed, whole_number
 
 __all__ = ["add_arguments", "run"]
 
@@ -19,31 +19,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "file", metavar="home.toml", nargs="?", type=Path, help="the home (default: the reference home)"
     )
-    parser.add_argument("--speed", metavar="N|max", type=_speed, help="1 is real time, 60 a minute a second")
+    parser.add_argument("--speed", metavar="N|max", type=speed, help="1 is real time, 60 a minute a second")
     parser.add_argument(
         "--for", metavar="24h", dest="duration_s", type=duration_s, help="end after this much of its time"
     )
     parser.add_argument("--seed", metavar="N", type=whole_number(0, 2**63 - 1), help="all randomness")
-    parser.add_argument("--http", metavar="HOST:PORT", type=_address, help="where the head end listens")
+    parser.add_argument("--http", metavar="HOST:PORT", type=address, help="where the head end listens")
     parser.add_argument("--capture", metavar="FILE.pcapng", type=Path, help="write every frame on the air")
     parser.add_argument("--keys", metavar="FILE", type=Path, help="write the keys, as tshark reads them")
     parser.add_argument("--nvm", metavar="DIR", type=Path, help="keep the devices' memory here")
     parser.add_argument("--json", action="store_true", help="events and summary as JSON lines")
     parser.add_argument("--plain", action="store_true", help="events as lines on a terminal too")
     parser.add_argument("--quiet", action="store_true", help="no events, only the summary")
-
-
-# What reads a home file is imported where a word of it is judged: --help needs none of it.
-def _speed(text: str) -> float:
-    from smets1.tools.home_file import parse_speed
-
-    return judged(parse_speed, text)
-
-
-def _address(text: str) -> tuple[str, int]:
-    from smets1.tools.home_file import parse_address
-
-    return judged(parse_address, text)
 
 
 def run(args: argparse.Namespace) -> int:

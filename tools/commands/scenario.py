@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from smets1.errors import InputError
+from smets1.tools.arguments import UsageError, judged, speed
 
 __all__ = ["add_arguments", "run"]
 
@@ -28,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--list", action="store_true", help="list all, with what each rehearses")
     parser.add_argument("--all", action="store_true", help="play all")
     parser.add_argument(
-        "--speed", default="max", help="max jumps to the next event; sticks that are there need 1"
+        "--speed", type=speed, default="max", help="max jumps to the next event; sticks that are there need 1"
     )
     parser.add_argument(
         "--out",
@@ -39,6 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--on",
         metavar="RADIO[,RADIO]",
+        type=_radios,
         action="append",
         default=[],
         help="of a script: the radios of its devices, in turn (may be given again: compared with the first); "
@@ -48,22 +50,33 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="verdicts, or the list, as JSON; no story")
 
 
+def _radios(text: str) -> str:
+    """As given, once each of them is known to be one."""
+    from smets1.tools.home_file import parse_radio
+    from smets1.tools.script.player import AS_WRITTEN
+
+    for each in () if text == AS_WRITTEN else text.split(","):
+        judged(parse_radio, each)
+    return text
+
+
 def run(args: argparse.Namespace) -> int:
     logging.basicConfig(handlers=[logging.NullHandler()])  # the story is told in print
+    from smets1.hardware.clock import MAX_SPEED
     from smets1.tools.scenarios import CATALOGUE
 
+    if sum((bool(args.names), args.all, args.list)) != 1:
+        raise UsageError("name a scenario, or give --list or --all: one of them")
     if args.list:
         return _list(is_json=args.json)
     scripts = [name for name in args.names if name.endswith(".toml")]
     if scripts:
         if len(args.names) > 1:
-            raise InputError("one script at a time, without names of scenarios")
+            raise UsageError("one script at a time, without names of scenarios")
         return _run_script(Path(scripts[0]), args)
-    if args.on or args.strict or args.speed != "max":
-        raise InputError("--on, --strict and --speed are for the FILE.toml of a script")
+    if args.on or args.strict or args.speed != MAX_SPEED:
+        raise UsageError("--on, --strict and --speed are for the FILE.toml of a script")
     names = list(CATALOGUE) if args.all else args.names
-    if not names:
-        raise InputError("name a scenario, or give --list or --all")
     unknown = [name for name in names if name not in CATALOGUE]
     if unknown:
         raise InputError(f"there is no scenario {unknown[0]}: `smets1 scenario --list` names them")
@@ -76,11 +89,10 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _run_script(path: Path, args: argparse.Namespace) -> int:
-    from smets1.tools.home_file import parse_speed
     from smets1.tools.script.worlds import run_worlds
 
     say = (lambda _line: None) if args.json else print
-    outcome = run_worlds(path, args.on, out=args.out, speed=parse_speed(args.speed), say=say)
+    outcome = run_worlds(path, args.on, out=args.out, speed=args.speed, say=say)
     if args.json:
         print(json.dumps(outcome.as_json(), indent=2))
     return 0 if outcome.is_passed and (outcome.is_same or not args.strict) else 1

@@ -12,14 +12,13 @@ import sys
 from contextlib import AsyncExitStack
 from dataclasses import replace
 
-from smets1.errors import InputError
 from smets1.eui64 import format_eui64
 from smets1.hardware.air import Air, Capture
 from smets1.hardware.clock import EmulatorLoop
 from smets1.tools.dongle.dongle import Dongle
 from smets1.tools.dongle.ezsp_dongle import EzspDongle
 from smets1.tools.dongle.ports import PtyPort, TcpPort
-from smets1.tools.home_file import parse_address, read_home
+from smets1.tools.home_file import read_home
 
 __all__ = ["serve"]
 
@@ -51,7 +50,7 @@ def _dongle(args: argparse.Namespace, air: Air, port: PtyPort | TcpPort, number:
 
 def _ports(args: argparse.Namespace) -> list[PtyPort | TcpPort]:
     ports: list[PtyPort | TcpPort] = [PtyPort(link) for link in args.link]
-    ports += [TcpPort(*parse_address(text)) for text in args.tcp]
+    ports += [TcpPort(*address) for address in args.tcp]
     return ports or [PtyPort()]
 
 
@@ -59,8 +58,6 @@ async def _air(args: argparse.Namespace, stack: AsyncExitStack) -> Air:
     loop = asyncio.get_running_loop()
     assert isinstance(loop, EmulatorLoop)
     if args.home is None:
-        if args.keys is not None:
-            raise InputError("--keys needs --home: an air without devices of ours has no keys that we know")
         air = Air(loop, random.Random(args.seed))
         if args.capture is not None:
             capture = Capture(air, args.capture)

@@ -8,8 +8,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from smets1.errors import InputError
 from smets1.hardware.clock import MAX_SPEED
+from smets1.tools.arguments import UsageError
 from smets1.tools.script.comparison import Difference, compare, differences_text
 from smets1.tools.script.player import AS_WRITTEN, Script, World, play_script, read_script
 from smets1.tools.script.transcript import Command, read_transcript
@@ -63,7 +63,7 @@ def run_worlds(
     """
     script = read_script(path)
     if len(set(radios)) != len(radios):
-        raise InputError("--on: the same radios twice are the same octets twice")
+        raise UsageError("--on: the same radios twice are the same octets twice")
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch) if out is None else out
         folder.mkdir(parents=True, exist_ok=True)

@@ -308,7 +308,9 @@ def test_usage(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     with pytest.raises(SystemExit):
         main(["dongle"])
     assert "--rcp" in capsys.readouterr().err
-    assert main(["dongle", "--rcp", "--tcp", "nowhere"]) == 1
+    with pytest.raises(SystemExit) as stop:
+        main(["dongle", "--rcp", "--tcp", "nowhere"])
+    assert stop.value.code == 2
     assert "HOST:PORT" in capsys.readouterr().err
-    assert main(["dongle", "--rcp", "--keys", str(tmp_path / "k")]) == 1
+    assert main(["dongle", "--rcp", "--keys", str(tmp_path / "k")]) == 2
     assert "--home" in capsys.readouterr().err

@@ -120,8 +120,34 @@ def test_homes_that_cannot_be_migrated(tmp_path: Path, capsys: pytest.CaptureFix
     one.write_text('[wan]\nlink = "mqtt://localhost"\n')
     assert main(["migrate", str(one)]) == 1
     assert "[wan] must be memory:" in capsys.readouterr().err
-    assert main(["migrate", str(one), "--population", "3"]) == 1
-    assert main(["migrate", "--captures"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        (("one.toml", "--list", "homes.csv"), "one of them"),
+        (("one.toml", "--population", "3"), "one of them"),
+        (("--list", "homes.csv", "--population", "3"), "one of them"),
+        (("--captures",), "--captures needs --out"),
+        (("--captures", "--out", "files", "--population", "3"), "--captures needs --out"),
+        (("--list", "homes.csv", "--dormant"), "--dormant"),
+        (("--population", "3", "--by-supplier"), "--by-supplier"),
+    ],
+)
+def test_usage(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    words: tuple[str, ...],
+    why: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["migrate", *words]) == 2
+    told = capsys.readouterr().err
+    assert why in told
+    assert told.endswith("(see smets1 migrate --help)\n")
+    assert told.count("\n") == 1
+    assert not list(tmp_path.iterdir()), "a line that is refused leaves nothing behind"
 
 
 def test_a_population(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -44,3 +44,22 @@ def test_the_list(capsys: pytest.CaptureFixture[str]) -> None:
 def test_no_such_scenario(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["scenario", "row-6"]) == 1
     assert "there is no scenario row-6" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        ((), "name a scenario"),
+        (("--json",), "name a scenario"),
+        (("row-2-gsme-refuses", "--all"), "name a scenario"),
+        (("--list", "--all"), "name a scenario"),
+        (("row-2-gsme-refuses", "--strict"), "for the FILE.toml of a script"),
+        (("row-2-gsme-refuses", "--speed", "1"), "for the FILE.toml of a script"),
+    ],
+)
+def test_usage(capsys: pytest.CaptureFixture[str], words: tuple[str, ...], why: str) -> None:
+    assert main(["scenario", *words]) == 2
+    told = capsys.readouterr().err
+    assert why in told
+    assert told.endswith("(see smets1 scenario --help)\n")
+    assert told.count("\n") == 1

@@ -85,11 +85,22 @@ def test_a_failed_expectation_is_exit_code_1(tmp_path: Path, capsys: pytest.Capt
     path = written(tmp_path, JOIN + '[[step]]\ndo = "expect"\ndevice = "esme"\ngeneration = 5\n')
     assert main(["scenario", str(path)]) == 1
     assert "NOT as it should be" in capsys.readouterr().out
-    assert main(["scenario", str(path), "row-1"]) == 1
+
+
+def test_usage(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = written(tmp_path, JOIN)
+    assert main(["scenario", str(path), "row-1"]) == 2
     assert "one script at a time" in capsys.readouterr().err
-    assert main(["scenario", "row-1", "--on", "air:"]) == 1
+    assert main(["scenario", "row-1", "--on", "air:"]) == 2
     assert "are for the FILE.toml of a script" in capsys.readouterr().err
-    assert main(["scenario", str(path), "--on", "wifi:"]) == 1
-    assert "'wifi:' is no radio" in capsys.readouterr().err
-    assert main(["scenario", str(path), "--on", "air:", "--on", "air:"]) == 1
+    assert main(["scenario", str(path), "--on", "air:", "--on", "air:"]) == 2
     assert "twice" in capsys.readouterr().err
+    for option, text, why in (
+        ("--speed", "fast", "'fast' is not a speed"),
+        ("--on", "wifi:", "'wifi:' is no radio"),
+        ("--on", "air:,wifi:", "'wifi:' is no radio"),
+    ):
+        with pytest.raises(SystemExit) as stop:
+            main(["scenario", str(path), option, text])
+        assert stop.value.code == 2
+        assert why in capsys.readouterr().err
