@@ -7,15 +7,20 @@ host at a time is served; when it hangs up the next one may come.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import os
 import socket
 import tty
+from contextlib import ExitStack
 from pathlib import Path
+from typing import Final
 
 from smets1.errors import InputError, LostError
 from smets1.hardware.rcp.pipe import FdPipe, PipeListener
 
 __all__ = ["PtyPort", "TcpPort"]
+
+_PTYS: Final = "/dev/pts/"
 
 
 class PtyPort(FdPipe):
@@ -25,46 +30,73 @@ class PtyPort(FdPipe):
         super().__init__()
         self.link = link
         self.path = ""
-        self._fds: tuple[int, int] | None = None
+        self._held = ExitStack()
 
     def __str__(self) -> str:
         return str(self.link or self.path)
 
     async def open(self, listener: PipeListener) -> None:
         """Raises InputError where the link cannot be made, or its name is taken by something else."""
-        ours, theirs = os.openpty()
-        try:
+        with ExitStack() as held:
+            if self.link is not None:
+                held.enter_context(_claim(self.link))
+            ours, theirs = os.openpty()
             # raw, or the terminal would echo and translate; our own hold on the far side keeps it from
             # reporting an error whenever no host has it open
+            held.callback(os.close, ours)
+            held.callback(os.close, theirs)
             tty.setraw(theirs)
             os.set_blocking(ours, False)
             self.path = os.ttyname(theirs)
             if self.link is not None:
                 _link(self.link, self.path)
-        except BaseException:
-            os.close(ours)
-            os.close(theirs)
-            raise
-        self._fds = (ours, theirs)
+                held.callback(_unlink, self.link, self.path)
+            self._held = held.pop_all()
         self._start(ours, listener)
 
     def _release(self) -> None:
-        assert self._fds is not None
-        for fd in self._fds:
-            os.close(fd)
-        if self.link is not None and self.link.is_symlink() and os.readlink(self.link) == self.path:
-            self.link.unlink()
+        self._held.close()
+
+
+def _claim(link: Path) -> socket.socket:
+    """The name of a link, for as long as the socket is open. Raises InputError: a stick that runs has it.
+
+    A name in Linux's abstract space, which the kernel takes back however a process ends: a file beside the
+    link would stay, and a lock on the pty is what hosts themselves use.
+    """
+    try:
+        folder = link.parent.stat()
+    except OSError as error:
+        raise InputError(f"{link}: {error.strerror}") from None
+    place = hashlib.sha256(os.fsencode(f"{folder.st_dev}/{folder.st_ino}/{link.name}")).hexdigest()
+    claim = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    try:
+        claim.bind(f"\0smets1-stick-{place}")
+    except OSError:
+        claim.close()
+        raise InputError(
+            f"{link} is the name of a stick that runs: end that, or choose another name"
+        ) from None
+    return claim
 
 
 def _link(link: Path, path: str) -> None:
-    if link.is_symlink():
-        link.unlink()  # of a run that was killed
-    elif link.exists():
+    is_stale = link.is_symlink()  # of a run that was killed
+    if is_stale and not (target := os.readlink(link)).startswith(_PTYS):
+        raise InputError(f"{link} leads to {target}, which is no pty: choose another name")
+    if not is_stale and link.exists():
         raise InputError(f"{link} exists and is no link: choose another name")
     try:
+        if is_stale:
+            link.unlink()
         link.symlink_to(path)
     except OSError as error:  # whose filename is the pty's
         raise InputError(f"{link}: {error.strerror}") from None
+
+
+def _unlink(link: Path, path: str) -> None:
+    if link.is_symlink() and os.readlink(link) == path:
+        link.unlink()
 
 
 class TcpPort(FdPipe):

@@ -124,6 +124,41 @@ def test_a_link_of_a_run_that_was_killed_is_replaced_and_a_file_is_not(tmp_path:
     assert file.read_text() == "mine"
 
 
+def test_a_living_stick_keeps_its_name(tmp_path: Path) -> None:
+    link, elsewhere = tmp_path / "ttyRCP", tmp_path / "same"
+    elsewhere.symlink_to(tmp_path)
+
+    async def scene() -> None:
+        air = Air(the_loop(), random.Random(7))
+        dongle = Dongle(air, PtyPort(link), STICK)
+        await dongle.start()
+        target = os.readlink(link)
+        for name in (link, elsewhere / "ttyRCP"):
+            with pytest.raises(InputError, match="ttyRCP is the name of a stick that runs"):
+                await Dongle(air, PtyPort(name), STICK).start()
+        assert os.readlink(link) == target
+        await dongle.close()
+        again = Dongle(air, PtyPort(link), STICK)
+        await again.start()
+        assert link.is_symlink()
+        await again.close()
+
+    run(scene(), speed=1)
+    assert not link.is_symlink()
+
+
+def test_a_link_to_something_else_than_a_pty_is_not_ours_to_replace(tmp_path: Path) -> None:
+    link = tmp_path / "ttyRCP"
+    link.symlink_to("/dev/ttyUSB7")
+
+    async def scene() -> None:
+        with pytest.raises(InputError, match="leads to /dev/ttyUSB7, which is no pty: choose another name"):
+            await Dongle(Air(the_loop(), random.Random(7)), PtyPort(link), STICK).start()
+
+    run(scene(), speed=1)
+    assert os.readlink(link) == "/dev/ttyUSB7"
+
+
 def test_hosts_come_and_go_on_tcp() -> None:
     async def scene() -> None:
         port = TcpPort("127.0.0.1", 0)
@@ -252,6 +287,26 @@ def test_the_command_offers_sticks_and_ends_in_good_order(repository: Path, tmp_
         assert process.wait(10) == 0
     assert not link.is_symlink()
     assert capture.stat().st_size > 0
+
+
+def test_the_name_of_another_process_is_free_when_it_has_ended(repository: Path, tmp_path: Path) -> None:
+    link = tmp_path / "ttyRCP"
+    words = ("--rcp", "--link", str(link), "--json")
+    with command(repository, *words) as first:
+        assert told(first)["port"] == str(link)
+        target = os.readlink(link)
+        with command(repository, *words) as second:
+            assert second.wait(10) == 1
+            assert second.stderr is not None
+            line = f"smets1 dongle: {link} is the name of a stick that runs: end that, or choose another name"
+            assert second.stderr.read() == f"{line}\n"
+        assert os.readlink(link) == target
+        first.kill()  # as by power: its link stays, and leads to a pty that others may get
+        first.wait(10)
+        assert link.is_symlink()
+        with command(repository, *words) as third:
+            assert told(third)["port"] == str(link)
+            assert os.path.exists(link)
 
 
 HUB_HOME = """
