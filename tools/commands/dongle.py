@@ -1,7 +1,7 @@
-"""`smets1 dongle --rcp|--ezsp`: sticks that are not there, for any program that wants one.
+"""`smets1 dongle [--ezsp|--rcp]`: sticks that are not there, for any program that wants one.
 
-Each stick is a pseudo-terminal or a TCP port that speaks as OpenThread's RCP firmware does, or as EmberZNet's
-NCP firmware with the network layer on the stick; all share one simulated air, with the devices of a home
+Each stick is a pseudo-terminal or a TCP port that speaks as EmberZNet's NCP firmware does, with the network
+layer on the stick, or as OpenThread's RCP firmware; all share one simulated air, with the devices of a home
 file where one is given. Runs in real time until Ctrl-C.
 """
 
@@ -16,9 +16,18 @@ __all__ = ["add_arguments", "run"]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    kind = parser.add_mutually_exclusive_group(required=True)
-    kind.add_argument("--rcp", action="store_true", help="OpenThread RCP: Spinel over HDLC-lite")
-    kind.add_argument("--ezsp", action="store_true", help="EmberZNet NCP: EZSP over ASH")
+    kind = parser.add_mutually_exclusive_group()
+    kind.add_argument(
+        "--ezsp",
+        dest="kind",
+        action="store_const",
+        const="ezsp",
+        default="ezsp",
+        help="EmberZNet NCP: EZSP over ASH (the default: what zigpy, ZHA and zigbee2mqtt expect)",
+    )
+    kind.add_argument(
+        "--rcp", dest="kind", action="store_const", const="rcp", help="OpenThread RCP: Spinel over HDLC-lite"
+    )
     parser.add_argument(
         "--ezsp-version", metavar="N", type=int, choices=(13, 14), default=13, help="13 (the default) or 14"
     )

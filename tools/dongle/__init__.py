@@ -12,7 +12,7 @@ bellows, zigpy and zigbee-herdsman do. Several may share an air with each other 
 Source: see `hardware/rcp`, `hardware/ezsp`. Left out of EZSP: see `ezsp_stick`; of the RCP: Thread, IPv6, MAC
 security and timed transmission on the stick, several interfaces; a transmission without CSMA has it all the
 same, and its limit of back-offs is that of the air. A frame whose sequence number repeats is not filtered, as
-on a stick. Try: `smets1 dongle --rcp`, `smets1 dongle --ezsp` and `python -m pytest tests/tools/dongle`.
+on a stick. Try: `smets1 dongle` (EZSP), `smets1 dongle --rcp` and `python -m pytest tests/tools/dongle`.
 """
 
 from smets1.tools.dongle.dongle import Dongle

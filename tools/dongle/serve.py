@@ -26,7 +26,6 @@ __all__ = ["serve"]
 async def serve(args: argparse.Namespace) -> None:
     """`args`: those of `commands/dongle.py`. Raises InputError, LostError."""
     logging.basicConfig(handlers=[logging.NullHandler()])
-    kind = "ezsp" if args.ezsp else "rcp"
     async with AsyncExitStack() as stack:
         air = await _air(args, stack)
         for number, port in enumerate(_ports(args)):
@@ -35,14 +34,14 @@ async def serve(args: argparse.Namespace) -> None:
             await dongle.start()
             eui64 = format_eui64(args.eui64 + number)
             if args.json:
-                print(json.dumps({"stick": kind, "port": str(port), "eui64": eui64}), flush=True)
+                print(json.dumps({"stick": args.kind, "port": str(port), "eui64": eui64}), flush=True)
             else:
-                print(f"{kind.upper()} stick {eui64} on {port}", flush=True)
+                print(f"{args.kind.upper()} stick {eui64} on {port}", flush=True)
         await _until_stopped()
 
 
 def _dongle(args: argparse.Namespace, air: Air, port: PtyPort | TcpPort, number: int) -> Dongle | EzspDongle:
-    if not args.ezsp:
+    if args.kind == "rcp":
         return Dongle(air, port, args.eui64 + number)
     rng = random.Random(args.seed * 1000 + number)
     return EzspDongle(air, port, args.eui64 + number, rng, version=args.ezsp_version)

@@ -289,6 +289,13 @@ def test_the_command_offers_sticks_and_ends_in_good_order(repository: Path, tmp_
     assert capture.stat().st_size > 0
 
 
+def test_a_stick_of_no_kind_is_the_one_that_zigbee_programs_expect(repository: Path, tmp_path: Path) -> None:
+    with command(repository, "--link", str(tmp_path / "tty"), "--json") as process:
+        assert told(process)["stick"] == "ezsp"
+    with command(repository, "--rcp", "--json") as process:
+        assert told(process)["stick"] == "rcp"
+
+
 def test_the_name_of_another_process_is_free_when_it_has_ended(repository: Path, tmp_path: Path) -> None:
     link = tmp_path / "ttyRCP"
     words = ("--rcp", "--link", str(link), "--json")
@@ -361,8 +368,8 @@ def test_a_hub_on_a_stick_and_the_devices_of_another_process(repository: Path, t
 
 def test_usage(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     with pytest.raises(SystemExit):
-        main(["dongle"])
-    assert "--rcp" in capsys.readouterr().err
+        main(["dongle", "--ezsp", "--rcp"])
+    assert "--rcp: not allowed with" in capsys.readouterr().err
     with pytest.raises(SystemExit) as stop:
         main(["dongle", "--rcp", "--tcp", "nowhere"])
     assert stop.value.code == 2
