@@ -8,6 +8,7 @@ Source: ZCL 07-5123 rev 7, 2.6.2.5 (UTCTime counts seconds from 2000-01-01 00:00
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Final
@@ -31,6 +32,7 @@ __all__ = [
 
 _UNIX_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _US: Final = timedelta(microseconds=1)
+_END_OF_DAY: Final = re.compile(r"(.+)T24:00(?::00(?:\.0+)?)?(Z|[+-].+)?", re.ASCII)
 
 ZIGBEE_EPOCH_UTC_US: Final = 946_684_800_000_000
 """2000-01-01 00:00 UTC in microseconds since 1970."""
@@ -96,12 +98,23 @@ def format_utc(utc_us: int) -> str:
 
 
 def parse_utc(text: str) -> int:
-    """ISO 8601 text with Z or an offset -> microseconds since 1970. Raises InputError."""
+    """ISO 8601 text with Z or an offset -> microseconds since 1970. Raises InputError.
+
+    24:00:00 is the end of its day, the next one's midnight (ISO 8601; XML Schema part 2, 3.2.7), which the
+    datetime of Python before 3.14 does not know.
+    """
+    end_of_day = _END_OF_DAY.fullmatch(text.strip())
     try:
-        moment = datetime.fromisoformat(text.strip())
-    except ValueError:
-        raise InputError(f"{text!r} is not a time: write it as 2024-01-31T12:30:00Z") from None
-    return from_datetime(moment)
+        if end_of_day is None:
+            moment = datetime.fromisoformat(text.strip())
+        else:
+            day, zone = end_of_day.groups()
+            moment = datetime.fromisoformat(f"{day}T00:00:00{zone or ''}") + timedelta(days=1)
+        if moment.tzinfo is not None:
+            return from_datetime(moment.astimezone(UTC))
+    except (ValueError, OverflowError):  # the latter: the first or the last hours of the calendar
+        raise InputError(f"{text!r} is not a time: write it as 2023-01-16T00:00:00Z") from None
+    raise InputError(f"{text!r} has no time zone: write it in UTC, with a Z at the end")
 
 
 @lru_cache(maxsize=1)

@@ -9,6 +9,7 @@ Source: DUIS-5.4.xsd, CreateSchedule (DSPSchedule), ReadSchedule, DeleteSchedule
 from __future__ import annotations
 
 import calendar
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
@@ -43,6 +44,7 @@ class Frequency(StrEnum):
     YEARLY = "Yearly"
 
 
+_MIDNIGHT: Final = re.compile(r"\b24:00:00(\.0+)?")
 _DAYS: Final = {Frequency.DAILY: 1, Frequency.WEEKLY: 7}
 _MONTHS: Final = {
     Frequency.MONTHLY: 1,
@@ -165,6 +167,8 @@ def _date(text: str | None) -> date:
 
 
 def _time(text: str) -> time:
+    """Of xs:time, where 24:00:00 is another way to write midnight."""
+    text = _MIDNIGHT.sub("00:00:00", text)
     try:
         return time.fromisoformat(text.removesuffix("Z")).replace(tzinfo=None)
     except ValueError:

@@ -14,7 +14,7 @@ import difflib
 import re
 import tomllib
 from collections.abc import Callable, Iterable, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
 from pathlib import Path
@@ -22,6 +22,7 @@ from typing import Any, Final, NoReturn, TypeVar
 
 from smets1.errors import InputError
 from smets1.eui64 import Eui64, parse_eui64
+from smets1.firmware.civil import parse_utc, to_datetime
 
 __all__ = [
     "Table",
@@ -79,13 +80,7 @@ _T = TypeVar("_T")
 
 def parse_instant(text: str) -> datetime:
     """A moment in ISO 8601, with its time zone, given back in UTC. Raises InputError."""
-    try:
-        moment = datetime.fromisoformat(text)
-        if moment.tzinfo is not None:
-            return moment.astimezone(UTC)
-    except (ValueError, OverflowError):  # the latter: the first or the last hours of the calendar
-        raise InputError(f"{text!r} is not a time: write it as 2023-01-16T00:00:00Z") from None
-    raise InputError(f"{text!r} has no time zone: write it in UTC, with a Z at the end")
+    return to_datetime(parse_utc(text))
 
 
 def judge(table: Table, key: str, parse: Callable[[str], _T], text: str) -> _T:

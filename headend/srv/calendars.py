@@ -65,13 +65,13 @@ def number(element: XmlNode, *path: str) -> int:
 
 
 def minute_of(text: str | None) -> int:
-    """'07:30:00.00Z' -> 450; meters switch at whole minutes UTC."""
+    """'07:30:00.00Z' -> 450; meters switch at whole minutes UTC. 24:00:00 is midnight too."""
     match = _TIME.fullmatch(text or "")
     require(match is not None, f"{text} is no whole minute of a UTC day")
     assert match is not None, "required"
     minute = int(match[1]) * 60 + int(match[2])
-    require(minute < 1440 and int(match[2]) < 60, f"{text} is no time of day")
-    return minute
+    require(minute <= 1440 and int(match[2]) < 60, f"{text} is no time of day")
+    return minute % 1440
 
 
 def time_text(minute: int) -> str:

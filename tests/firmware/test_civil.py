@@ -74,3 +74,29 @@ def test_other_zones_and_bad_text() -> None:
             parse_utc(text)
     with pytest.raises(InputError):
         to_datetime(10**18)
+
+
+def test_the_end_of_a_day_is_the_next_ones_midnight() -> None:
+    """XML Schema allows hour 24, and so does DUIS."""
+    midnight = parse_utc("2024-03-01T00:00:00Z")
+    for text in (
+        "2024-02-29T24:00:00Z",
+        "2024-02-29T24:00:00.000Z",
+        "2024-02-29T24:00Z",
+        " 2024-02-29T24:00:00Z\n",
+        "2024-02-29T24:00:00+00:00",
+    ):
+        assert parse_utc(text) == midnight, text
+    assert parse_utc("2024-02-29T24:00:00+01:00") == midnight - 3_600_000_000
+    for text in (
+        "2024-02-29T24:00:01Z",
+        "2024-02-29T24:00:00.5Z",
+        "2024-02-29T24:30:00Z",
+        "2024-02-29T25:00:00Z",
+        "2024-02-30T24:00:00Z",
+        "2024-02-29T24:00:00",
+        "9999-12-31T24:00:00Z",
+        "0001-01-01T00:00:00+14:00",
+    ):
+        with pytest.raises(InputError):
+            parse_utc(text)
