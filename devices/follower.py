@@ -76,6 +76,8 @@ def signed_price(price: Mapping[str, Any]) -> int:
 class Follower(Device):
     """What displays and a CAD have in common: `model` holds what was heard."""
 
+    is_ppmid = False
+
     def __init__(
         self,
         factory: Factory,
@@ -83,13 +85,12 @@ class Follower(Device):
         *,
         esme: Eui64 | None,
         has_gas: bool,
-        is_ppmid: bool = False,
         report_interval_us: int = 30 * SECOND_US,
     ) -> None:
         """`esme`: the electricity meter to follow; `has_gas`: whether to read the mirror."""
         super().__init__(factory, board)
         silent_us = max(SILENT_US, _SILENT_REPORTS * report_interval_us)
-        self.model = DisplayModel(is_ppmid=is_ppmid, has_gas=has_gas, silent_us=silent_us, nvm=self.nvm)
+        self.model = DisplayModel(is_ppmid=self.is_ppmid, has_gas=has_gas, silent_us=silent_us, nvm=self.nvm)
         self._has_doubts = False  # the meter may lack its half of our partner key, or be at another address
         self._esme = esme
         self._has_gas = has_gas

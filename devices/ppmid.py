@@ -8,7 +8,6 @@ Source: Secure Pipit 500 guide; SE 1.2 07-5356-19, D.7 (sources of a top-up).
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -20,7 +19,7 @@ from smets1.devices.screens import format_money
 from smets1.devices.supply import SupplyState
 from smets1.errors import MisuseError, NoAnswerError
 from smets1.eui64 import Eui64
-from smets1.firmware.device import ENDPOINT, Board, Factory
+from smets1.firmware.device import ENDPOINT
 from smets1.firmware.zcl.clusters.prepayment import OriginatingDevice, ResultType
 from smets1.hardware.radio import COORDINATOR
 
@@ -64,24 +63,7 @@ class Ppmid(DisplayDevice):
     """Pipit 500 as PPMID."""
 
     zigbee_device_id = 0x0506  # prepayment terminal
-
-    def __init__(
-        self,
-        factory: Factory,
-        board: Board,
-        *,
-        esme: Eui64 | None,
-        has_gas: bool,
-        report_interval_us: int = 30 * SECOND_US,
-    ) -> None:
-        super().__init__(
-            factory,
-            board,
-            esme=esme,
-            has_gas=has_gas,
-            is_ppmid=True,
-            report_interval_us=report_interval_us,
-        )
+    is_ppmid = True
 
     async def ask_meter(self, request: Request) -> list[str]:
         if request.act is Act.EMERGENCY_CREDIT:
@@ -150,16 +132,16 @@ class Ppmid(DisplayDevice):
             )
         if self._esme is None:
             raise MisuseError("this home has no electricity meter")
-        meter = await self._patiently(self._meet, self._esme)
+        meter = await self._meet_patiently(self._esme)
         return dict(
             await self.app.request(
                 meter, ENDPOINT, cluster, command, timeout_us=_ELECTRICITY_TIMEOUT_US, **fields
             )
         )
 
-    async def _patiently(self, meet: Callable[[Eui64], Awaitable[int]], eui64: Eui64) -> int:
+    async def _meet_patiently(self, esme: Eui64) -> int:
         """A person presses again when nothing happened the first time."""
         try:
-            return await meet(eui64)
+            return await self._meet(esme)
         except NoAnswerError:
-            return await meet(eui64)
+            return await self._meet(esme)
