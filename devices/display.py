@@ -17,7 +17,7 @@ from smets1.devices.screens import POWER_THRESHOLDS_W, STERLING, FuelView, HomeV
 from smets1.devices.supply import SupplyState
 from smets1.firmware.civil import from_zigbee_s, local_uk
 from smets1.firmware.nvm import MemoryNvm, Nvm
-from smets1.firmware.zcl.clusters.prepayment import CreditStatus
+from smets1.firmware.zcl.clusters.prepayment import CreditStatus, PaymentControl
 
 __all__ = [
     "ACCOUNT_ATTRIBUTES",
@@ -65,7 +65,6 @@ SILENT_US: Final = 180 * SECOND_US
 _DAYS_SHOWN: Final = 7
 _TENANCY_KEY: Final = "display/tenancy"  # as last told by the electricity meter
 _GAS_TENANCY_KEY: Final = "display/tenancy/gas"
-_PREPAYMENT_MODE: Final = 1 << 1
 
 
 @dataclass(slots=True)
@@ -94,7 +93,7 @@ class FuelReadings:
         is_taken = bool(status & CreditStatus.EMERGENCY_CREDIT_SELECTED)
         return FuelView(
             is_gas=is_gas,
-            is_prepayment=bool((get("payment_control_configuration") or 0) & _PREPAYMENT_MODE),
+            is_prepayment=bool((get("payment_control_configuration") or 0) & PaymentControl.PREPAYMENT),
             balance_mp=get("credit_remaining"),
             emergency_mp=get("emergency_credit_remaining") if is_taken else None,
             emergency_limit_mp=get("emergency_credit_limit_allowance"),

@@ -16,6 +16,7 @@ from smets1.devices.days import DAY_US, MINUTE_US, date_of_day, utc_day
 from smets1.devices.state import StateReader, pack_state
 from smets1.devices.tariff import NO_TABLE, SpecialDay, SwitchingTable
 from smets1.errors import InputError
+from smets1.firmware.zcl.clusters.prepayment import CREDIT_CONTROL, PREPAYMENT_CONTROL
 
 __all__ = [
     "HARD_LIMIT_MP",
@@ -297,8 +298,5 @@ class PrepaymentConfig:
 def payment_control(mode: PaymentMode, config: PrepaymentConfig) -> int:
     """PaymentControlConfiguration (0x0705/0x0000), the values that real GB devices show."""
     if mode is PaymentMode.CREDIT:
-        return 0x0C94
-    suspensions = (config.suspend_debt_emergency, config.suspend_debt_disabled)
-    return {(True, True): 0x0497, (True, False): 0x0097, (False, True): 0x0C97, (False, False): 0x0897}[
-        suspensions
-    ]
+        return CREDIT_CONTROL
+    return PREPAYMENT_CONTROL[config.suspend_debt_emergency, config.suspend_debt_disabled]

@@ -33,7 +33,7 @@ from smets1.devices.published_tariff import special_day, switching_of
 from smets1.devices.schedule import FutureCommand, FutureKind
 from smets1.errors import InputError, RefusedError
 from smets1.firmware.civil import CivilClock
-from smets1.firmware.zcl.clusters.prepayment import CreditAdjustmentType
+from smets1.firmware.zcl.clusters.prepayment import CreditAdjustmentType, PaymentControl
 from smets1.firmware.zcl.execute import ZclCore
 from smets1.firmware.zcl.fields import Values
 from smets1.firmware.zcl.server import Answer, CommandContext, reply
@@ -45,9 +45,6 @@ __all__ = ["LIVE_ACCOUNT", "PrepaymentClusters"]
 _WITHDRAW: Final = 0xFFFFFFFF
 _UNCHANGED_CUT_OFF: Final = 0x7FFFFFFF
 _NO_CAP: Final = 0x7FFFFFFF
-_PREPAYMENT: Final = 1 << 1
-_SUSPEND_DISABLED: Final = 1 << 10
-_COLLECT_IN_EMERGENCY: Final = 1 << 11
 _RULES: Final = "publish_disablement_rules"
 _MAX: Final = "set_maximum_credit_limit"
 _LOW: Final = "set_low_credit_warning_level"
@@ -121,11 +118,11 @@ class PrepaymentClusters:
             self._meter.future.cancel(FutureKind.PAYMENT_MODE)
             return self._mode_response()
         change = PaymentModeChange(mode=PaymentMode.CREDIT)
-        if control & _PREPAYMENT:
+        if control & PaymentControl.PREPAYMENT:
             change = PaymentModeChange(
                 mode=PaymentMode.PREPAYMENT,
-                suspend_debt_disabled=bool(control & _SUSPEND_DISABLED),
-                suspend_debt_emergency=not control & _COLLECT_IN_EMERGENCY,
+                suspend_debt_disabled=bool(control & PaymentControl.SUSPEND_DEBT_DISABLED),
+                suspend_debt_emergency=not control & PaymentControl.COLLECT_DEBT_IN_EMERGENCY,
                 disablement_threshold_mp=(
                     self._meter.account.config.disablement_threshold_mp
                     if cut_off_mp == _UNCHANGED_CUT_OFF

@@ -13,7 +13,14 @@ from collections.abc import Generator
 from typing import Final
 
 from smets1.firmware.zcl.clusters.calendar import CALENDAR
-from smets1.firmware.zcl.clusters.prepayment import PREPAYMENT, CreditAdjustmentType, OriginatingDevice
+from smets1.firmware.zcl.clusters.prepayment import (
+    CREDIT_CONTROL,
+    PREPAYMENT,
+    PREPAYMENT_CONTROL,
+    CreditAdjustmentType,
+    OriginatingDevice,
+    PaymentControl,
+)
 from smets1.firmware.zcl.clusters.smets1 import DEVICE_INFORMATION
 from smets1.firmware.zcl.types import ZclDate
 from smets1.headend.duis.request import XmlNode
@@ -34,15 +41,6 @@ from smets1.headend.srv.tariff import publish
 
 __all__ = ["PLANS", "WEEKDAYS"]
 
-_MODE_BIT: Final = 1 << 1
-_CREDIT: Final = 0x0C94
-# (suspended in emergency credit, suspended while disabled) -> PaymentControlConfiguration of real meters.
-_PREPAYMENT_MODES: Final = {
-    (True, True): 0x0497,
-    (True, False): 0x0097,
-    (False, True): 0x0C97,
-    (False, False): 0x0897,
-}
 _KEEP_CUT_OFF: Final = 0x7FFFFFFF
 _WRONG_MODE: Final = 0x93  # ZCL ACTION_DENIED
 _INT32_MAX: Final = 2**31 - 1
@@ -79,7 +77,7 @@ def _update_balance(task: Task) -> PlanRun:
     assert change is not None, "required"
     place = place_to_command(task)
     values, _ = yield from read(place, PREPAYMENT.cluster_id, "payment_control_configuration")
-    is_prepayment = bool((values.get("payment_control_configuration") or 0) & _MODE_BIT)
+    is_prepayment = bool((values.get("payment_control_configuration") or 0) & PaymentControl.PREPAYMENT)
     if is_prepayment != (wanted is not None):
         mode = "prepayment" if is_prepayment else "credit"
         raise RefusedByDeviceError(f"the meter is in {mode} mode", _WRONG_MODE)
@@ -100,10 +98,10 @@ def _update_balance(task: Task) -> PlanRun:
 
 def _update_mode(task: Task) -> PlanRun:
     prepayment = task.body.find("Prepayment")
-    control, cut_off_mp = _CREDIT, _KEEP_CUT_OFF
+    control, cut_off_mp = CREDIT_CONTROL, _KEEP_CUT_OFF
     if prepayment is not None:
         suspensions = (_flag(prepayment, "SuspendDebtEmergency"), _flag(prepayment, "SuspendDebtDisabled"))
-        control, cut_off_mp = _PREPAYMENT_MODES[suspensions], number(prepayment, "DisablementThreshold")
+        control, cut_off_mp = PREPAYMENT_CONTROL[suspensions], number(prepayment, "DisablementThreshold")
         require(abs(cut_off_mp) < _INT32_MAX, "DisablementThreshold is out of range")
     _, answer = yield from command(
         place_to_command(task),

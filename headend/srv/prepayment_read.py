@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Generator
 from typing import Final
 
-from smets1.firmware.zcl.clusters.prepayment import PREPAYMENT
+from smets1.firmware.zcl.clusters.prepayment import PREPAYMENT, PaymentControl
 from smets1.firmware.zcl.clusters.smets1 import DEVICE_INFORMATION
 from smets1.firmware.zcl.types import ZclDate
 from smets1.headend.duis.request import XmlNode
@@ -25,9 +25,6 @@ __all__ = ["PLANS"]
 
 _NOT_FOUND: Final = 0x8B
 _NO_CAP: Final = 0x7FFFFFFF
-_MODE_BIT: Final = 1 << 1
-_SUSPEND_DISABLED: Final = 1 << 10
-_COLLECT_IN_EMERGENCY: Final = 1 << 11
 _ANY_YEAR: Final = 0xFF
 
 _LIMITS: Final = {
@@ -59,15 +56,19 @@ def _read_configuration(task: Task) -> PlanRun:
             raise
         calendar = None
     control = values.get("payment_control_configuration") or 0
-    is_prepayment = bool(control & _MODE_BIT)
+    is_prepayment = bool(control & PaymentControl.PREPAYMENT)
     limits = [node(name, values.get(attribute)) for name, attribute in _LIMITS.items()]
     rates = [_rate(values, place_number, is_gas=task.is_gas) for place_number in (1, 2)]
     mode = None if task.is_gas else node("PaymentMode", "Prepayment" if is_prepayment else "Credit")
     return succeed(
         "ReadPrepaymentConfigurationRsp",
         *(row for row in limits if row != node("DebtRecoveryRateCap", _NO_CAP)),
-        node("SuspendDebtDisabled", bool(control & _SUSPEND_DISABLED)) if is_prepayment else None,
-        node("SuspendDebtEmergency", not control & _COLLECT_IN_EMERGENCY) if is_prepayment else None,
+        node("SuspendDebtDisabled", bool(control & PaymentControl.SUSPEND_DEBT_DISABLED))
+        if is_prepayment
+        else None,
+        node("SuspendDebtEmergency", not control & PaymentControl.COLLECT_DEBT_IN_EMERGENCY)
+        if is_prepayment
+        else None,
         node("Gas" if task.is_gas else "Electricity", [mode, calendar, *rates]),
         answer=answer,
     )

@@ -10,7 +10,7 @@ from typing import Final
 
 from smets1.eui64 import format_eui64
 from smets1.firmware.zcl.clusters.metering import METERING, SupplyStatus
-from smets1.firmware.zcl.clusters.prepayment import PREPAYMENT
+from smets1.firmware.zcl.clusters.prepayment import PREPAYMENT, PaymentControl
 from smets1.firmware.zcl.clusters.smets1 import DEVICE_INFORMATION
 from smets1.headend.duis.codes import DeviceType
 from smets1.headend.duis.request import XmlNode
@@ -22,13 +22,6 @@ from smets1.headend.srv.steps import Plan, PlanRun, RefusedByDeviceError, Task, 
 __all__ = ["PLANS"]
 
 _NO_VALUE: Final = 0x86  # ZCL UNSUPPORTED_ATTRIBUTE
-
-# PaymentControlConfiguration. Bit 1: prepayment. Real meters write 0x0497 for debt suspended in emergency
-# credit and while disabled, 0x0097 in emergency only, 0x0C97 while disabled only, 0x0897 for neither; so
-# bit 10 set means suspended while disabled, bit 11 clear means suspended in emergency credit.
-_PREPAYMENT: Final = 1 << 1
-_SUSPEND_DISABLED: Final = 1 << 10
-_COLLECT_IN_EMERGENCY: Final = 1 << 11
 
 
 def _import_registers(task: Task) -> PlanRun:
@@ -105,9 +98,9 @@ def _payment_mode(task: Task) -> PlanRun:
         raise RefusedByDeviceError("the meter gives no payment mode", _NO_VALUE)
     return succeed(
         "ReadDeviceConfigurationPaymentModeRsp",
-        node("PaymentMode", "Prepayment" if control & _PREPAYMENT else "Credit"),
-        node("SuspendDebtEmergency", not control & _COLLECT_IN_EMERGENCY),
-        node("SuspendDebtDisabled", bool(control & _SUSPEND_DISABLED)),
+        node("PaymentMode", "Prepayment" if control & PaymentControl.PREPAYMENT else "Credit"),
+        node("SuspendDebtEmergency", not control & PaymentControl.COLLECT_DEBT_IN_EMERGENCY),
+        node("SuspendDebtDisabled", bool(control & PaymentControl.SUSPEND_DEBT_DISABLED)),
         answer=answer,
     )
 
@@ -169,7 +162,7 @@ def _plain(value: Value, size: int) -> str | None:
 
 
 def _is_prepayment(values: dict[str, Value]) -> bool:
-    return bool((values.get("payment_control_configuration") or 0) & _PREPAYMENT)
+    return bool((values.get("payment_control_configuration") or 0) & PaymentControl.PREPAYMENT)
 
 
 PLANS: Final = (

@@ -12,7 +12,35 @@ from typing import Final
 
 from smets1.firmware.zcl.declare import Cluster, attributes, generated, received
 
-__all__ = ["PREPAYMENT", "CreditAdjustmentType", "CreditStatus", "OriginatingDevice", "ResultType"]
+__all__ = [
+    "CREDIT_CONTROL",
+    "PREPAYMENT",
+    "PREPAYMENT_CONTROL",
+    "CreditAdjustmentType",
+    "CreditStatus",
+    "OriginatingDevice",
+    "PaymentControl",
+    "ResultType",
+]
+
+
+class PaymentControl(IntFlag):
+    """PaymentControlConfiguration (0x0000), as far as its bits can be told from those of real GB meters."""
+
+    PREPAYMENT = 1 << 1
+    SUSPEND_DEBT_DISABLED = 1 << 10
+    COLLECT_DEBT_IN_EMERGENCY = 1 << 11
+
+
+CREDIT_CONTROL: Final = 0x0C94
+"""PaymentControlConfiguration of real GB meters in credit mode."""
+PREPAYMENT_CONTROL: Final = {
+    (True, True): 0x0497,
+    (True, False): 0x0097,
+    (False, True): 0x0C97,
+    (False, False): 0x0897,
+}
+"""And in prepayment mode, by whether debts are suspended: (in emergency credit, while disabled)."""
 
 
 class CreditStatus(IntFlag):
