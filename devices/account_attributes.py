@@ -47,8 +47,6 @@ _OF_CODE: Final = {
     Refusal.INCORRECT: PrepaymentAlarm.TOP_UP_CODE_ERROR,
     Refusal.INCOMPLETE: PrepaymentAlarm.TOP_UP_CODE_ERROR,
 }
-
-
 _OF_TOP_UP: Final[dict[str, Callable[[TopUp], int]]] = {
     "top_up_date_time": lambda row: zigbee_s(row.utc_us),
     "top_up_amount": lambda row: row.amount_mp,
@@ -60,11 +58,8 @@ def bind_account_attributes(clusters: MeterClusters) -> None:
     """Beside what `MeterClusters` has bound."""
     cluster = clusters.prepayment
     for number in range(1, _TOP_UPS + 1):
-        cluster.bind(
-            f"top_up_date_time_{number}", _top_up(clusters, number, lambda row: zigbee_s(row.utc_us))
-        )
-        cluster.bind(f"top_up_amount_{number}", _top_up(clusters, number, lambda row: row.amount_mp))
-        cluster.bind(f"top_up_originating_device_{number}", _top_up(clusters, number, lambda row: row.source))
+        for name, value in _OF_TOP_UP.items():
+            cluster.bind(f"{name}_{number}", _top_up(clusters, number, value))
         cluster.bind(f"top_up_code_{number}", _code(clusters, number))
     cluster.bind("prepayment_alarm_status", lambda: int(alarms(clusters)))
 
