@@ -21,6 +21,7 @@ from smets1.firmware.zcl.clusters.prepayment import CreditStatus, PaymentControl
 
 __all__ = [
     "ACCOUNT_ATTRIBUTES",
+    "ACCOUNT_STATE",
     "GAS_METER_ATTRIBUTES",
     "METER_ATTRIBUTES",
     "POWER_THRESHOLDS",
@@ -46,13 +47,17 @@ GAS_METER_ATTRIBUTES: Final = (
     "current_month_alternative_consumption_delivered",
 )
 """Of a gas meter the displays show kWh, which stand in the alternative set."""
-ACCOUNT_ATTRIBUTES: Final = (
+ACCOUNT_STATE: Final = (
     "payment_control_configuration",
     "credit_remaining",
     "emergency_credit_remaining",
     "credit_status",
     "accumulated_debt",
     "emergency_credit_limit_allowance",
+)
+"""What of a prepayment account changes when it does, apart from what was used and its cost."""
+ACCOUNT_ATTRIBUTES: Final = (
+    *ACCOUNT_STATE,
     "current_day_cost_consumption_delivered",
     "current_week_cost_consumption_delivered",
     "current_month_cost_consumption_delivered",

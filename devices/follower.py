@@ -49,15 +49,6 @@ _LIVE_METER: Final = (
     "current_week_consumption_delivered",
     "current_month_consumption_delivered",
 )
-_LIVE_ACCOUNT: Final = (
-    "credit_remaining",
-    "credit_status",
-    "current_day_cost_consumption_delivered",
-    "current_week_cost_consumption_delivered",
-    "current_month_cost_consumption_delivered",
-)
-
-
 _SETTINGS: Final = (
     "payment_control_configuration",
     "emergency_credit_remaining",
@@ -65,6 +56,7 @@ _SETTINGS: Final = (
     "emergency_credit_limit_allowance",
 )
 """What changes seldom: reported when it does."""
+_LIVE_ACCOUNT: Final = tuple(name for name in ACCOUNT_ATTRIBUTES if name not in _SETTINGS)
 
 
 def signed_price(price: Mapping[str, Any]) -> int:

@@ -19,6 +19,7 @@ from smets1.devices.alert_queue import AlertQueue
 from smets1.devices.answer_store import AnswerStore
 from smets1.devices.authorisation import CRITICAL, AuthorisationCore, KeyConfirmation
 from smets1.devices.days import MINUTE_US
+from smets1.devices.display import ACCOUNT_STATE
 from smets1.devices.event_log import AlertCode
 from smets1.devices.log_clusters import LogClusters
 from smets1.devices.malformed import UNUSUAL, WINDOW_US, MalformedWatch
@@ -28,7 +29,7 @@ from smets1.devices.meter_face import MeterFace
 from smets1.devices.panel import Identity
 from smets1.devices.parameter_effects import govern_meter
 from smets1.devices.parameter_service import ParameterService
-from smets1.devices.prepayment_clusters import LIVE_ACCOUNT, PrepaymentClusters
+from smets1.devices.prepayment_clusters import PrepaymentClusters
 from smets1.devices.price_clusters import PriceClusters
 from smets1.devices.register_clusters import RegisterClusters
 from smets1.devices.screens import SYMBOLS
@@ -293,7 +294,7 @@ class MeterDevice(Device):
         self.meter.advance(self.civil.utc_us())
         self.alerts.on_timer(utc_us=self.civil.utc_us())
         self.clusters.metering.touch("supply_status")
-        self.clusters.prepayment.touch(*LIVE_ACCOUNT)
+        self.clusters.prepayment.touch(*ACCOUNT_STATE)
         self.settings.touch()
         self._on_change()
         self.nvm.commit()

@@ -19,6 +19,7 @@ from typing import Any, Final
 from smets1.devices.account import CreditRefusal
 from smets1.devices.account_attributes import bind_account_attributes
 from smets1.devices.changes import PaymentModeChange, PrepaymentChange
+from smets1.devices.display import ACCOUNT_STATE
 from smets1.devices.meter_clusters import ENDPOINT, MeterClusters
 from smets1.devices.prepayment import (
     DebtPeriod,
@@ -40,7 +41,7 @@ from smets1.firmware.zcl.server import Answer, CommandContext, reply
 from smets1.firmware.zcl.status import Status
 from smets1.firmware.zcl.types import ZclDate
 
-__all__ = ["LIVE_ACCOUNT", "PrepaymentClusters"]
+__all__ = ["PrepaymentClusters"]
 
 _WITHDRAW: Final = 0xFFFFFFFF
 _UNCHANGED_CUT_OFF: Final = 0x7FFFFFFF
@@ -52,15 +53,6 @@ _CAP: Final = "set_overall_debt_cap"
 _HOURLY, _DAILY = 0, 1  # DebtRecoveryFrequency
 _BY_TIME, _BY_PERCENTAGE = 0, 1  # DebtRecoveryMethod
 _ABSOLUTE: Final = {0: 0, 2: 1, 4: 2}  # DebtAmountType "absolute" of debts 1, 2, 3 -> place
-LIVE_ACCOUNT: Final = (
-    "payment_control_configuration",
-    "credit_remaining",
-    "emergency_credit_remaining",
-    "credit_status",
-    "accumulated_debt",
-    "emergency_credit_limit_allowance",
-)
-"""What displays follow."""
 
 
 class PrepaymentClusters:
@@ -106,7 +98,7 @@ class PrepaymentClusters:
             refusal = self._meter.adjust_balance(value - balance_mp if is_absolute else value, utc_us=now_us)
         if refusal is not None:
             raise RefusedError(Status.INVALID_VALUE, f"balance: {refusal.name.lower()}")
-        self._clusters.prepayment.touch(*LIVE_ACCOUNT)
+        self._clusters.prepayment.touch(*ACCOUNT_STATE)
         return Status.SUCCESS
 
     def _change_mode(self, fields: Values, context: CommandContext) -> Answer:
@@ -132,7 +124,7 @@ class PrepaymentClusters:
         due = due_us(start_s, utc_us=now_us)
         if due is None:
             self._meter.change_payment_mode(change, utc_us=now_us)
-            self._clusters.prepayment.touch(*LIVE_ACCOUNT)
+            self._clusters.prepayment.touch(*ACCOUNT_STATE)
         else:
             self._wait(FutureKind.PAYMENT_MODE, due, change.encode(), fields["issuer_event_id"])
         return self._mode_response()
@@ -193,7 +185,7 @@ class PrepaymentClusters:
                 self._wait(FutureKind.PREPAYMENT, due, change.encode(), fields["issuer_event_id"])
         except InputError as error:
             raise RefusedError(Status.INVALID_VALUE, str(error)) from None
-        self._clusters.prepayment.touch(*LIVE_ACCOUNT)
+        self._clusters.prepayment.touch(*ACCOUNT_STATE)
         return Status.SUCCESS
 
     # --- debts ----------------------------------------------------------------------------------------
@@ -239,7 +231,7 @@ class PrepaymentClusters:
         self._clusters.prepayment.touch("debt_amount_1", "debt_amount_2", "debt_amount_3")
 
     def _bind_debts(self) -> None:
-        cluster, account = self._clusters.prepayment, self._meter
+        cluster, meter = self._clusters.prepayment, self._meter
         cluster.bind("overall_debt_cap", self._debt_cap)
         for place in (0, 1):
             number = place + 1
@@ -247,8 +239,8 @@ class PrepaymentClusters:
             cluster.bind(f"debt_recovery_amount_{number}", self._rate_getter(place))
             cluster.bind(f"debt_recovery_frequency_{number}", self._period_getter(place))
         cluster.set("debt_recovery_method_3", _BY_PERCENTAGE)
-        cluster.bind("debt_recovery_top_up_percentage_3", lambda: account.account.config.debt_per_payment_bp)
-        cluster.bind("total_credit_added", lambda: account.account.total_added_mp)
+        cluster.bind("debt_recovery_top_up_percentage_3", lambda: meter.account.config.debt_per_payment_bp)
+        cluster.bind("total_credit_added", lambda: meter.account.total_added_mp)
 
     def _debt_cap(self) -> int:
         cap_mp = self._meter.account.config.debt_rate_cap_mp
