@@ -19,6 +19,7 @@ from smets1.errors import InputError, LostError, RefusedError
 from smets1.eui64 import Eui64
 from smets1.firmware.device import ENDPOINT, Board, Factory
 from smets1.firmware.wan.link import WanLink
+from smets1.firmware.zcl.clusters.price import signed_amount
 from smets1.hardware.radio import COORDINATOR
 
 __all__ = ["Cad"]
@@ -83,8 +84,7 @@ class Cad(Follower):
                 earliest_start_time=0, min_issuer_event_id=0, number_of_commands=1, tariff_type=0,
             )  # fmt: skip
             amount, digits = int(tariff["standing_charge"]), int(tariff["price_trailing_digit"]) & 0xF
-            signed = amount - (1 << 32) if amount >> 31 else amount
-            self.model.electricity.standing_mp = signed * 10**5 // 10**digits
+            self.model.electricity.standing_mp = signed_amount(amount) * 10**5 // 10**digits
 
     async def read_gas(self) -> None:
         if not self._mprn:

@@ -26,6 +26,7 @@ from smets1.firmware.civil import from_zigbee_s
 from smets1.firmware.device import ENDPOINT, TROUBLE, Board, Device, Factory
 from smets1.firmware.tasks import together
 from smets1.firmware.zcl.clusters import cluster_named
+from smets1.firmware.zcl.clusters.price import signed_amount
 from smets1.firmware.zcl.fields import Values
 from smets1.firmware.zcl.server import Answer, CommandContext
 from smets1.firmware.zcl.status import Status
@@ -57,12 +58,6 @@ _SETTINGS: Final = (
 )
 """What changes seldom: reported when it does."""
 _LIVE_ACCOUNT: Final = tuple(name for name in ACCOUNT_ATTRIBUTES if name not in _SETTINGS)
-
-
-def signed_price(price: Mapping[str, Any]) -> int:
-    """Of PublishPrice, 1/1000 pence; a negative one comes as two's complement."""
-    amount = int(price["price"])
-    return amount - (1 << 32) if amount >> 31 else amount
 
 
 class Follower(Device):
@@ -137,7 +132,7 @@ class Follower(Device):
         settings = await self.app.read(meter, ENDPOINT, "device_management", _MANAGEMENT)
         self._take_management(settings)
         price = await self.app.request(meter, ENDPOINT, "price", "get_current_price", command_options=0)
-        readings.price_mp_per_kwh = signed_price(price)
+        readings.price_mp_per_kwh = signed_amount(price["price"])
         self.on_heard()
 
     async def _ask_for_reports(self, esme: Eui64, meter: int) -> None:
@@ -178,9 +173,9 @@ class Follower(Device):
         """A new price, unasked: from the electricity meter, or from the gas meter's mirror."""
         is_mirror = context.source == COORDINATOR and context.source_endpoint == MIRROR_ENDPOINT
         if context.source_eui64 == self._esme:
-            self.model.electricity.price_mp_per_kwh = signed_price(fields)
+            self.model.electricity.price_mp_per_kwh = signed_amount(fields["price"])
         elif is_mirror and self._has_gas:
-            self.model.gas.price_mp_per_kwh = signed_price(fields)
+            self.model.gas.price_mp_per_kwh = signed_amount(fields["price"])
         else:
             return Status.NOT_AUTHORIZED
         self.on_heard()
@@ -219,7 +214,7 @@ class Follower(Device):
             price = await self.app.request(
                 COORDINATOR, MIRROR_ENDPOINT, "price", "get_current_price", command_options=0
             )
-            self.model.gas.price_mp_per_kwh = signed_price(price)
+            self.model.gas.price_mp_per_kwh = signed_amount(price["price"])
             if read_s != self._gas_settings_of_s:
                 await self._read_gas_tenancy()
                 self._gas_settings_of_s = read_s

@@ -32,6 +32,7 @@ from smets1.devices.tariff import (
     Tariff,
 )
 from smets1.errors import InputError
+from smets1.firmware.zcl.clusters.price import signed_amount
 from smets1.firmware.zcl.fields import Values
 from smets1.firmware.zcl.types import Value, ZclDate
 
@@ -90,8 +91,7 @@ def renewed(change: Publication, present: Publication) -> Publication:
 
 
 def _rescaled(price: int, more_digits: int) -> int:
-    signed = price - (1 << 32) if price >> 31 else price
-    whole, rest = divmod(signed * _POWERS[max(more_digits, 0)], _POWERS[max(-more_digits, 0)])
+    whole, rest = divmod(signed_amount(price) * _POWERS[max(more_digits, 0)], _POWERS[max(-more_digits, 0)])
     if rest or not -(1 << 31) <= whole < 1 << 31:
         raise InputError("tariff: the prices that stay cannot be given at the new scale")
     return whole & 0xFFFFFFFF
@@ -127,7 +127,7 @@ def tariff_of(publication: Publication, *, block_period: BlockPeriod = BlockPeri
 
 def _micro_pence(amount: int, digits: int) -> int:
     """`amount` x 10^-digits pounds; negative where its highest bit is set. Raises InputError."""
-    signed = amount - (1 << 32) if amount >> 31 else amount
+    signed = signed_amount(amount)
     if digits <= _UP_DIGITS:
         return signed * _POWERS[_UP_DIGITS - digits]
     whole, rest = divmod(signed, _POWERS[digits - _UP_DIGITS])

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Generator
 from typing import Final
 
-from smets1.firmware.zcl.clusters.price import PRICE
+from smets1.firmware.zcl.clusters.price import PRICE, signed_amount
 from smets1.headend.duis.request import XmlNode
 from smets1.headend.duis.response import node
 from smets1.headend.srv.calendars import ELECTRICITY_TARIFF, GAS_TARIFF, ReadCalendar, read_calendar
@@ -49,7 +49,7 @@ def _read_tariff(task: Task) -> PlanRun:
     )
     element = _gas if task.is_gas else _electricity
     content = element(
-        information, matrix["prices"], thresholds["thresholds"], calendar, _signed(price["price"])
+        information, matrix["prices"], thresholds["thresholds"], calendar, signed_amount(price["price"])
     )
     return succeed("ReadTariffPrimaryElementRsp", content, answer=answer)
 
@@ -65,10 +65,6 @@ def _part(place: Place, what: str, information: _Values) -> Generator[Step, Answ
     return values
 
 
-def _signed(amount: int) -> int:
-    return amount - (1 << 32) if amount >> 31 else amount
-
-
 def _electricity(
     information: _Values,
     prices: list[_Values],
@@ -77,8 +73,8 @@ def _electricity(
     price_mp: int,
 ) -> XmlNode | None:
     trailing = information["price_trailing_digit"]
-    standing, standing_digits = _fit([_signed(information["standing_charge"])], trailing & 0xF)
-    amounts, digits = _fit([_signed(row["price"]) for row in prices], trailing >> 4)
+    standing, standing_digits = _fit([signed_amount(information["standing_charge"])], trailing & 0xF)
+    amounts, digits = _fit([signed_amount(row["price"]) for row in prices], trailing >> 4)
     tiers = [row["tier_block_id"] for row in prices]
     blocks: dict[int, list[XmlNode | None]] = {}
     tous: list[XmlNode | None] = []

@@ -9,7 +9,7 @@ from typing import Final
 
 from smets1.firmware.zcl.declare import Cluster, attributes, generated, received
 
-__all__ = ["PRICE"]
+__all__ = ["PRICE", "signed_amount"]
 
 _DELIVERED: Final = attributes("""
     0000  tier{1..15}_price_label      octstr  W <=12
@@ -220,3 +220,11 @@ _COMMANDS: Final = (
 PRICE: Final = Cluster(
     cluster_id=0x0700, name="price", server=_DELIVERED + _RECEIVED, client=_CLIENT, commands=_COMMANDS
 )
+
+
+def signed_amount(amount: int) -> int:
+    """A price or standing charge, which are uint32 on the air.
+
+    That a negative one comes as two's complement is an **assumption** (`devices/published_tariff.py`).
+    """
+    return amount - (1 << 32) if amount >> 31 else amount
