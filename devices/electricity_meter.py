@@ -12,7 +12,7 @@ from typing import Final
 
 from smets1.devices.days import SECOND_US
 from smets1.devices.event_log import AlertCode
-from smets1.devices.load import Household, Load, RatioLoad
+from smets1.devices.load import Load, RatioLoad
 from smets1.devices.load_limit import LimitedSupply, LoadLimit, LoadLimiter
 from smets1.devices.meter_core import MeterCore
 from smets1.devices.metering import ProfileLog
@@ -24,7 +24,6 @@ from smets1.devices.supply import OffReason
 from smets1.devices.tamper import ELECTRICITY_SENSORS
 from smets1.devices.tariff import Tariff
 from smets1.devices.voltage import MainsVoltage, VoltageEvent, VoltageMonitor, VoltageSettings
-from smets1.errors import MisuseError
 
 __all__ = ["ElectricityMeterCore"]
 
@@ -96,6 +95,10 @@ class ElectricityMeterCore(MeterCore):
 
     def _source(self, utc_us: int) -> int:
         return self.load.energy_uwh(utc_us + self._load_shift_us)
+
+    @property
+    def house(self) -> Load:
+        return self.load
 
     def _energy_at(self, quantity: int) -> int:
         return quantity
@@ -201,13 +204,6 @@ class ElectricityMeterCore(MeterCore):
         self.advance(utc_us)
         self.limiter.counter = 0
 
-    def switch_appliance(self, name: str, *, is_on: bool, watts: int | None, utc_us: int) -> None:
-        """Somebody at home switches something. Raises InputError; MisuseError for a load without a house."""
-        if not isinstance(self.load, Household):
-            raise MisuseError("nothing can be plugged in behind this load")
-        self.advance(utc_us)
-        self.load.switch(name, is_on=is_on, watts=watts, utc_us=self.now_us + self._load_shift_us)
-
     def set_voltage(self, mv: int | None, *, utc_us: int) -> None:
         """The street has this voltage from now on; None: its own again. For tests, scenarios and rigs."""
         self.advance(utc_us)
@@ -255,6 +251,7 @@ class ElectricityMeterCore(MeterCore):
             "load_limit": self.limiter.encode(),
             "voltage": self.voltage.encode(),
             "power_log": self.power_events.encode(),
+            "street": self.street.encode(),
         }
 
     def _restore_more(self, records: dict[str, bytes]) -> None:
@@ -265,6 +262,8 @@ class ElectricityMeterCore(MeterCore):
             self.voltage = VoltageMonitor.decode(records["voltage"])
         if "power_log" in records:
             self.power_events = PowerEventLog.decode(records["power_log"])
+        if "street" in records:
+            self.street.decode_into(records["street"])
 
     def _core_fields(self) -> dict[str, object]:
         return {

@@ -6,7 +6,7 @@ from smets1.devices.battery import Battery, BatteryEvent, SupplyDepletionState
 from smets1.devices.days import HALF_HOUR_US
 from smets1.devices.event_log import AlertCode
 from smets1.devices.gas_flow import FlowCheck, NetworkDataLog
-from smets1.devices.load import GasConversion, GasFlow
+from smets1.devices.load import GasConversion, GasFlow, Load
 from smets1.devices.meter_core import MeterCore
 from smets1.devices.prepayment import PaymentMode, PrepaymentConfig
 from smets1.devices.state import StateReader
@@ -52,6 +52,10 @@ class GasMeterCore(MeterCore):
 
     def _source(self, utc_us: int) -> int:
         return self.flow.volume_ul(utc_us + self._load_shift_us)
+
+    @property
+    def house(self) -> Load:
+        return self.flow.load
 
     def _energy_at(self, quantity: int) -> int:
         return self._base_energy_uwh + self.conversion.energy_uwh(quantity - self._base_quantity)

@@ -16,6 +16,7 @@ from itertools import accumulate
 from typing import Final, Protocol
 
 from smets1.devices.days import HOUR_US
+from smets1.devices.state import StateReader, pack_state
 from smets1.errors import InputError, MisuseError
 
 __all__ = [
@@ -210,18 +211,40 @@ class ApplianceLoad:
         index = bisect_right(self._changes, utc_us) - 1
         return self.watts * 1000 if index >= 0 and index % 2 == 0 else 0
 
+    @property
+    def switched_us(self) -> int:
+        """Of the last switching; 0: never."""
+        return self._changes[-1] if self._changes else 0
+
+    def row(self) -> list[int]:
+        """Watts, whether it is on, since when, and what it had used by then (uWh): enough to go on from."""
+        return [self.watts, int(self.is_on), self.switched_us, self._totals[-1] if self._totals else 0]
+
+    @classmethod
+    def of_row(cls, row: Sequence[int]) -> ApplianceLoad:
+        """As `row` has it; nothing is known of the time before."""
+        watts, is_on, since_us, used_uwh = row
+        appliance = cls(watts=watts)
+        count = 1 if is_on else 2  # off: a switching on that has lasted no time
+        appliance._changes, appliance._totals = [since_us] * count, [used_uwh] * count
+        return appliance
+
 
 _MAX_APPLIANCES: Final = 100
 
 
 class Household:
-    """A house's own load, and appliances that somebody plugs in and switches, by name."""
+    """A house's own load, and appliances that somebody plugs in and switches, by name.
 
-    __slots__ = ("_base", "appliances")
+    What is plugged in, and whether it runs, is a record of the meter's, as the house itself has no memory.
+    """
+
+    __slots__ = ("_base", "_record", "appliances")
 
     def __init__(self, base: Load) -> None:
         self._base = base
         self.appliances: dict[str, ApplianceLoad] = {}
+        self._record: bytes | None = None  # until something is switched
 
     def switch(self, name: str, *, is_on: bool, watts: int | None, utc_us: int) -> None:
         """A new name is plugged in, with its `watts`. Raises InputError for one without, or other watts."""
@@ -235,6 +258,24 @@ class Household:
         elif watts not in (None, appliance.watts):
             raise InputError(f"{name!r} has {appliance.watts} W: give another appliance another name")
         appliance.switch(is_on, utc_us=utc_us)
+        self._record = None
+
+    def encode(self) -> bytes:
+        if self._record is None:
+            rows = [each.row() for each in self.appliances.values()]
+            self._record = pack_state("house", 1, {"names": list(self.appliances), "rows": rows})
+        return self._record
+
+    def decode_into(self, octets: bytes) -> None:
+        """Take over an encoded state. Raises DecodeError, and then nothing has changed."""
+        reader = StateReader(octets, kind="house", versions=(1,))
+        names, rows = reader.items("names"), reader.rows("rows", 4)
+        if len(names) != len(rows):
+            raise reader.bad("names", "are not as many as rows")
+        self.appliances = {
+            str(name): ApplianceLoad.of_row(row) for name, row in zip(names, rows, strict=True)
+        }
+        self._record = None
 
     def energy_uwh(self, utc_us: int) -> int:
         own = self._base.energy_uwh(utc_us)

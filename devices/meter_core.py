@@ -12,6 +12,7 @@ from smets1.devices.account import CreditRefusal
 from smets1.devices.billing import BillingCalendar, DebtPayment, SnapshotCause
 from smets1.devices.changes import PaymentModeChange, PrepaymentChange
 from smets1.devices.event_log import AlertCode
+from smets1.devices.load import Household
 from smets1.devices.meter_life import MeterLife
 from smets1.devices.prepayment import PaymentMode, PrepaymentConfig
 from smets1.devices.publication import Publication, Shelf
@@ -226,6 +227,15 @@ class MeterCore(MeterLife):
         outcome = acts[state](utc_us=self.now_us)
         if outcome not in (SupplyOutcome.DONE, SupplyOutcome.UNCHANGED):
             raise MisuseError(f"supply: {outcome.name.lower()}")
+
+    # --- at home ------------------------------------------------------------------------------------
+
+    def switch_appliance(self, name: str, *, is_on: bool, watts: int | None, utc_us: int) -> None:
+        """Somebody at home switches something. Raises InputError; MisuseError for a load without a house."""
+        if not isinstance(self.house, Household):
+            raise MisuseError("nothing can be plugged in behind this load")
+        self.advance(utc_us)
+        self.house.switch(name, is_on=is_on, watts=watts, utc_us=self.now_us + self._load_shift_us)
 
     # --- tamper ------------------------------------------------------------------------------------
 

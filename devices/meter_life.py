@@ -38,6 +38,7 @@ from smets1.devices.days import (
     local_midnight_us,
 )
 from smets1.devices.event_log import AlertCode, EventLog, LogEntry
+from smets1.devices.load import Household, Load
 from smets1.devices.metering import DailyRead, DailyReadLog, PeriodMarks, ProfileLog, Registers
 from smets1.devices.prepayment import PaymentMode, PrepaymentConfig
 from smets1.devices.publication import Shelves
@@ -116,6 +117,11 @@ class MeterLife:
 
     def _source(self, utc_us: int) -> int:
         """What the house would have drawn since its beginning: uWh, or ul of gas."""
+        raise NotImplementedError
+
+    @property
+    def house(self) -> Load:
+        """What draws behind this meter."""
         raise NotImplementedError
 
     def _energy_at(self, quantity: int) -> int:
@@ -401,7 +407,9 @@ class MeterLife:
 
     def _more_records(self) -> dict[str, bytes]:
         """Records that images of the first version do not have."""
+        house = {"house": self.house.encode()} if isinstance(self.house, Household) else {}
         return {
+            **house,
             "billing": self.billing.encode(),
             "future": self.future.encode(),
             "tamper": self.tamper.encode(),
@@ -418,6 +426,8 @@ class MeterLife:
             self.tamper.decode_into(records["tamper"])
         if "shelves" in records:
             self.shelves = Shelves.decode(records["shelves"])
+        if isinstance(self.house, Household) and "house" in records:
+            self.house.decode_into(records["house"])
 
     def restore(self, nvm: Nvm) -> bool:
         """Take over what `save` wrote; False where there is nothing. Raises DecodeError.

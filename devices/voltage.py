@@ -38,6 +38,7 @@ __all__ = [
 ]
 
 PROFILE_ENTRIES: Final = 4320
+_LONGEST_PERIOD_US: Final = DAY_US
 _NOMINAL_MV: Final = 241_000  # what British streets really have
 # By three hours of the UTC day: night light, evening peak.
 _SHAPE_MV: Final = (2500, 2800, 1200, 0, -300, -800, -3500, -1500)
@@ -64,6 +65,20 @@ class MainsVoltage:
             raise MisuseError("a voltage was set at an instant before the last one")
         self._set_us.append(utc_us)
         self._set_mv.append(mv)
+        passed = bisect_right(self._set_us, utc_us - _LONGEST_PERIOD_US) - 1
+        if passed > 0:  # no mean reaches back so far
+            del self._set_us[:passed], self._set_mv[:passed]
+
+    def encode(self) -> bytes:
+        """What was set by hand; the rest comes of the seed."""
+        rows = [[at, -1 if mv is None else mv] for at, mv in zip(self._set_us, self._set_mv, strict=True)]
+        return pack_state("street", 1, {"set": rows})
+
+    def decode_into(self, octets: bytes) -> None:
+        """Raises DecodeError."""
+        rows = StateReader(octets, kind="street", versions=(1,)).rows("set", 2)
+        self._set_us = [at for at, _ in rows]
+        self._set_mv = [None if mv < 0 else mv for _, mv in rows]
 
     def mv(self, utc_us: int) -> int:
         index = bisect_right(self._set_us, utc_us) - 1

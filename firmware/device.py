@@ -296,6 +296,7 @@ class Device:
 
     def on_clock_set(self) -> None:
         """The clock was set from the hub's: what waits for an instant waits for another now."""
+        self.nvm.commit()
 
     # --- joining ----------------------------------------------------------------------------------
 

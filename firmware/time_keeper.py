@@ -11,15 +11,21 @@ SMETS1 1.2, 5.4.1 (clock, UTC, within 10 s).
 
 from __future__ import annotations
 
+import struct
 from enum import IntEnum, unique
 from typing import Final
 
+from smets1.errors import DecodeError
 from smets1.firmware.civil import CivilClock, from_zigbee_s
+from smets1.firmware.nvm import NoNvm, Nvm
 from smets1.firmware.zcl.clusters.general import TimeStatus
 from smets1.hardware.clock import Scheduler
 
 __all__ = ["ClockStatus", "DeviceClock", "TimeKeeper", "TimeVerdict"]
 
+_CLOCK_KEY: Final = "clock"
+_RECORD: Final = struct.Struct(">Bqqi?")  # true time and what the clock showed when it was set; its drift
+_VERSION: Final = 1
 _MILLION: Final = 1_000_000
 _NO_TIME: Final = 0xFFFFFFFF
 _AUTHORITATIVE: Final = TimeStatus.MASTER | TimeStatus.SYNCHRONIZED
@@ -29,15 +35,27 @@ RELIABLE_US: Final = 2 * 86_400 * _MILLION
 
 
 class DeviceClock(CivilClock):
-    """UTC as a device with a crystal of its own keeps it. `drift_ppm` > 0: it runs fast."""
+    """UTC as a device with a crystal of its own keeps it. `drift_ppm` > 0: it runs fast.
 
-    __slots__ = ("_set_at_us", "_set_to_us", "drift_ppm")
+    Its own battery keeps it going: with an `nvm`, what it was set to, and a drift that was given by hand,
+    stand there (uncommitted, as `put`), and a new clock of the same memory goes on from that.
+    """
 
-    def __init__(self, scheduler: Scheduler, epoch_utc_us: int, *, drift_ppm: int = 0) -> None:
+    __slots__ = ("_is_drift_given", "_nvm", "_set_at_us", "_set_to_us", "drift_ppm")
+
+    def __init__(
+        self, scheduler: Scheduler, epoch_utc_us: int, *, drift_ppm: int = 0, nvm: Nvm | None = None
+    ) -> None:
+        """`epoch_utc_us`: as of a civil clock that is right. Raises DecodeError for what `nvm` holds."""
         super().__init__(scheduler, epoch_utc_us)
         self.drift_ppm = drift_ppm
+        self._is_drift_given = False
         self._set_at_us = scheduler.now_us()
         self._set_to_us = epoch_utc_us + self._set_at_us
+        self._nvm: Nvm = NoNvm() if nvm is None else nvm
+        stored = self._nvm.get(_CLOCK_KEY)
+        if stored is not None:
+            self._go_on(stored)
 
     def utc_us(self) -> int:
         elapsed_us = self._scheduler.now_us() - self._set_at_us
@@ -52,11 +70,26 @@ class DeviceClock(CivilClock):
         """Show this from now on."""
         self._set_at_us = self._scheduler.now_us()
         self._set_to_us = utc_us
+        true_us = self._epoch_utc_us + self._set_at_us
+        self._nvm.put(
+            _CLOCK_KEY, _RECORD.pack(_VERSION, true_us, utc_us, self.drift_ppm, self._is_drift_given)
+        )
 
     def set_drift(self, drift_ppm: int) -> None:
         """The crystal runs so from now on; what it shows does not jump."""
-        self.set(self.utc_us())
-        self.drift_ppm = drift_ppm
+        now_us = self.utc_us()
+        self.drift_ppm, self._is_drift_given = drift_ppm, True
+        self.set(now_us)
+
+    def _go_on(self, stored: bytes) -> None:
+        if len(stored) != _RECORD.size or stored[0] != _VERSION:
+            raise DecodeError("NVM", 0, "not a record of a clock")
+        own_ppm = self.drift_ppm
+        _, true_us, self._set_to_us, self.drift_ppm, self._is_drift_given = _RECORD.unpack(stored)
+        self._set_at_us = true_us - self._epoch_utc_us  # before this program began: negative
+        if not self._is_drift_given and own_ppm != self.drift_ppm:  # another crystal, from now on
+            self._set_to_us, self._set_at_us = self.utc_us(), self._scheduler.now_us()
+            self.drift_ppm = own_ppm
 
 
 @unique

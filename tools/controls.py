@@ -1,8 +1,8 @@
 """What a laboratory does to a living home by hand: covers, magnets, mains, batteries, clocks, appliances.
 
 Each control is one row: name, what it takes, what it does. `control` judges the values of JSON and acts; the
-HTTP face and its OpenAPI description are made of the same rows. What a meter feels is committed when it
-returns. Simplified: what is plugged in is not remembered over a power cut of the meter.
+HTTP face and its OpenAPI description are made of the same rows. What was done to a device is committed when
+it returns.
 """
 
 from __future__ import annotations
@@ -120,6 +120,7 @@ async def _clock(home: Home, eui64: Eui64, values: dict[str, Any]) -> None:
         device.civil.set(device.civil.utc_us() + step_us)
     if isinstance(device, MeterDevice):
         device.on_clock_moved(step_us)
+    device.nvm.commit()
 
 
 async def _voltage(home: Home, eui64: Eui64, values: dict[str, Any]) -> None:
@@ -129,7 +130,7 @@ async def _voltage(home: Home, eui64: Eui64, values: dict[str, Any]) -> None:
 
 
 async def _appliance(home: Home, eui64: Eui64, values: dict[str, Any]) -> None:
-    device = _electricity(home, eui64)
+    device = _meter(home, eui64)
     device.meter.switch_appliance(
         values["name"], is_on=values["on"], watts=values.get("watts"), utc_us=device.civil.utc_us()
     )
@@ -196,7 +197,7 @@ CONTROLS: Final[Mapping[str, Control]] = {
         ),
         Control(
             name="appliances",
-            words="Switch an appliance; a new name plugs one in",
+            words="Switch an appliance behind a meter, a kettle or a gas fire; a new name plugs one in",
             keys=(
                 Key(name="name", kind=str, words="its name"),
                 Key(name="on", kind=bool, words="whether it runs"),

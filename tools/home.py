@@ -339,7 +339,7 @@ class Home:
         civil = self.civil  # the hub's: the head end keeps it right
         if config.role is not Role.CHF:
             epoch_us = self.civil.utc_us() - self._loop.now_us()
-            civil = DeviceClock(self._loop, epoch_us, drift_ppm=config.clock_drift_ppm)
+            civil = DeviceClock(self._loop, epoch_us, drift_ppm=config.clock_drift_ppm, nvm=nvm)
         return Board(
             port=port, scheduler=self._loop, civil=civil, nvm=nvm, rng=self.seeds.random("device", name)
         )

@@ -123,7 +123,7 @@ def electricity_meter(config: HomeConfig, device: DeviceConfig) -> ElectricityMe
 
 def gas_meter(config: HomeConfig, device: DeviceConfig) -> GasMeterCore:
     return GasMeterCore(
-        flow=GasFlow(load=_loads(config, Fuel.GAS, device.eui64)),
+        flow=GasFlow(load=Household(_loads(config, Fuel.GAS, device.eui64))),
         now_us=from_datetime(config.start),
         tariff=_tariff(config, Fuel.GAS),
         prepayment=_prepayment(config, Fuel.GAS),

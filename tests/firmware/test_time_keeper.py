@@ -6,7 +6,9 @@ from random import Random
 
 import pytest
 
+from smets1.errors import DecodeError
 from smets1.firmware.civil import CivilClock, zigbee_s
+from smets1.firmware.nvm import MemoryNvm
 from smets1.firmware.time_keeper import ClockStatus, DeviceClock, TimeKeeper, TimeVerdict
 from smets1.hardware.clock import HeapScheduler
 
@@ -125,3 +127,45 @@ def test_a_new_drift_does_not_make_the_clock_jump():
     assert own.utc_us() == before
     at(scheduler, DAY + 1_000_000_000)
     assert own.utc_us() == before + 999_000_000
+
+
+def test_a_clock_goes_on_while_its_program_is_away():
+    """An hour before the restart it was set a minute fast, and has gained since by the drift it was given."""
+    nvm, before = MemoryNvm(), HeapScheduler()
+    own = DeviceClock(before, EPOCH, drift_ppm=7, nvm=nvm)
+    at(before, DAY)
+    own.set(own.utc_us() + 60_000_000)
+    own.set_drift(1000)
+    shown = own.utc_us()
+    nvm.commit()
+    at(before, DAY + 3_600_000_000)
+    after = HeapScheduler()
+    again = DeviceClock(after, EPOCH + 2 * DAY, drift_ppm=7, nvm=nvm)
+    assert again.utc_us() == shown + DAY + DAY // 1000
+    at(after, 10_000_000)
+    assert again.utc_us() == shown + DAY + 10_000_000 + (DAY + 10_000_000) // 1000
+    due = again.scheduler_us(again.utc_us() + 1_000_000)
+    at(after, due)
+    assert again.utc_us() >= shown + DAY + DAY // 1000 + 11_000_000
+
+
+def test_another_crystal_counts_from_the_restart_on():
+    nvm, before = MemoryNvm(), HeapScheduler()
+    own = DeviceClock(before, EPOCH, drift_ppm=10, nvm=nvm)
+    own.set(EPOCH)
+    again = DeviceClock(HeapScheduler(), EPOCH + DAY, drift_ppm=-500, nvm=nvm)
+    assert again.utc_us() == EPOCH + DAY + DAY * 10 // 1_000_000
+
+
+def test_a_clock_that_was_never_set_is_right_at_each_start():
+    nvm = MemoryNvm()
+    DeviceClock(HeapScheduler(), EPOCH, drift_ppm=10, nvm=nvm)
+    assert DeviceClock(HeapScheduler(), EPOCH + DAY, nvm=nvm).utc_us() == EPOCH + DAY
+
+
+@pytest.mark.parametrize("record", [b"", b"\x01", b"\x02" + bytes(21), bytes(400)])
+def test_a_record_that_is_none(record):
+    nvm = MemoryNvm()
+    nvm.put("clock", record)
+    with pytest.raises(DecodeError):
+        DeviceClock(HeapScheduler(), EPOCH, nvm=nvm)

@@ -41,7 +41,9 @@ async def test_an_appliance_is_switched_and_metered(smets1_home: Any) -> None:
         with pytest.raises(InputError):
             await do(home, esme, "appliances", **bad)
     with pytest.raises(InputError, match="no electricity meter"):
-        await do(home, home.gsme, "appliances", name="kettle", on=True)
+        await do(home, home.gsme, "voltage", mv=230_000)
+    with pytest.raises(InputError, match="is no meter"):
+        await do(home, home.ihd, "appliances", name="kettle", on=True, watts=2000)
 
 
 async def test_covers_battery_voltage_and_taps(smets1_home: Any) -> None:
