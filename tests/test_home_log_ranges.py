@@ -355,7 +355,7 @@ async def test_gas_logs_before_the_meter_has_woken_and_after_it_was_taken_away(
     assert await all_answers() <= {("I0", True), ("I0", False)}
     await home.clock.advance(minutes=12)
     assert await all_answers() == {("I0", True)}
-    home.chf.remove_mirror()
+    home.chf.mirror.remove()
     home.air.faults.move_away(home.gsme.eui64)
     assert await all_answers() == {("I0", False)}
     home.air.faults.bring_back(home.gsme.eui64)

@@ -39,7 +39,8 @@ from smets1.hardware.air import Air, Capture
 from smets1.hardware.clock import EmulatorLoop
 from smets1.hardware.radio import KeyOrigin, LinkKey
 from smets1.headend.head_end import HeadEnd
-from smets1.hub.chf import AdmittedDevice, Chf
+from smets1.hub.admission import AdmittedDevice
+from smets1.hub.chf import Chf
 from smets1.hub.device_log import DeviceLog
 from smets1.tools.home_config import (
     DeviceConfig,

@@ -65,8 +65,7 @@ async def test_a_mirror_that_goes_is_told_no_more(smets1_home):
     home = await smets1_home(seed=7)
     await home.clock.advance(minutes=5)
     assert sorted(await ask_endpoints(home.esme, home.chf)) == [1, 2]
-    home.chf.remove_mirror()
+    home.chf.mirror.remove()
     assert sorted(await ask_endpoints(home.esme, home.chf)) == [1]
-    home.chf.gas.create()
-    home.chf._add_mirror()
+    home.chf.mirror.create()
     assert await ask_endpoints(home.esme, home.chf) == is_so(home.chf, DEVICE_IDS["chf"])

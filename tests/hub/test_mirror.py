@@ -54,7 +54,7 @@ async def test_the_meter_takes_its_mirror_away(smets1_home):
 async def test_the_hub_takes_the_mirror_away_and_the_meter_asks_anew(smets1_home):
     home = await smets1_home(seed=41)
     await home.clock.advance(minutes=2)
-    home.chf.remove_mirror()
+    home.chf.mirror.remove()
     with pytest.raises(RefusedError):
         await read_mirror(home)
     await home.clock.advance(hours=2)
