@@ -16,12 +16,13 @@ from typing import Final
 from smets1.devices.account import Account
 from smets1.devices.meter import ElectricityMeterCore, GasMeterCore, MeterCore
 from smets1.devices.metering import Period
-from smets1.devices.prepayment import PaymentMode, payment_control
+from smets1.devices.prepayment import payment_control
+from smets1.devices.schedule import FutureCommand, FutureKind
 from smets1.devices.supply import OffReason, SupplyOutcome, SupplyState
 from smets1.devices.tariff import floor_mp
 from smets1.devices.tokens import TopUpDesk, TopUpResult
 from smets1.errors import DecodeError, RefusedError
-from smets1.firmware.civil import CivilClock, zigbee_s
+from smets1.firmware.civil import CivilClock, from_zigbee_s, zigbee_s
 from smets1.firmware.zcl.clusters import metering
 from smets1.firmware.zcl.clusters.prepayment import OriginatingDevice
 from smets1.firmware.zcl.execute import ZclCore
@@ -29,7 +30,7 @@ from smets1.firmware.zcl.fields import Values
 from smets1.firmware.zcl.server import Answer, ClusterInstance, CommandContext, Handler, Via, reply
 from smets1.firmware.zcl.status import Status
 
-__all__ = ["ENDPOINT", "MeterClusters"]
+__all__ = ["ENDPOINT", "MeterClusters", "due_us", "require_sua"]
 
 ENDPOINT: Final = 1
 _UNIT_WH: Final = 1_000_000  # uWh in a Wh, ul in a litre
@@ -49,6 +50,18 @@ _LIMITS: Final = {
     "max_credit_limit": "max_meter_balance_mp",
     "max_credit_per_top_up": "max_credit_threshold_mp",
 }
+
+
+def require_sua(context: CommandContext) -> None:
+    """Raises RefusedError for what did not come inside a Critical Instruction, a display's too."""
+    if context.via is not Via.SUA:
+        raise RefusedError(Status.NOT_AUTHORIZED, "without a SUA")
+
+
+def due_us(start_s: int, *, utc_us: int) -> int | None:
+    """When a command is due (ZigBee seconds); None: now."""
+    start_us = from_zigbee_s(start_s)
+    return start_us if start_s and start_us > utc_us else None
 
 
 class MeterClusters:
@@ -87,6 +100,11 @@ class MeterClusters:
                 self.on_change()
 
         cluster.handle(name, obey)
+
+    def schedule(self, kind: FutureKind, due: int, payload: bytes, *, issuer_id: int) -> None:
+        """The meter carries it out at `due` (UTC, us); which payload is of which kind `FutureKind` says."""
+        command = FutureCommand(kind=kind, due_us=due, payload=payload, issuer_id=issuer_id)
+        self.meter.schedule(command, utc_us=self._civil.utc_us())
 
     def present(self) -> MeterCore:
         """The meter, lived up to now."""
@@ -240,8 +258,7 @@ class MeterClusters:
 
     def _change_supply(self, fields: Values, context: CommandContext) -> Answer:
         """SRV 7.1, 7.2, 7.3: only inside a Critical Instruction."""
-        if context.via is not Via.SUA:
-            raise RefusedError(Status.NOT_AUTHORIZED, "ChangeSupply without a SUA")
+        require_sua(context)
         proposed, now_us = fields["proposed_supply_status"], self._civil.utc_us()
         if proposed == SupplyState.OFF:
             outcome = self.meter.disable_supply(utc_us=now_us, reason=OffReason.MANUAL)
@@ -271,7 +288,3 @@ class MeterClusters:
             raise RefusedError(Status.FAILURE, f"supply: {outcome.name.lower()}")
         self.metering.touch("supply_status", "instantaneous_demand")
         return Status.SUCCESS
-
-    @property
-    def is_prepayment(self) -> bool:
-        return self.meter.account.mode is PaymentMode.PREPAYMENT

@@ -24,7 +24,7 @@ from smets1.devices.event_log import AlertCode
 from smets1.devices.log_clusters import LogClusters
 from smets1.devices.malformed import UNUSUAL, WINDOW_US, MalformedWatch
 from smets1.devices.meter import GasMeterCore, MeterCore
-from smets1.devices.meter_clusters import MeterClusters
+from smets1.devices.meter_clusters import MeterClusters, require_sua
 from smets1.devices.meter_face import MeterFace
 from smets1.devices.panel import Identity
 from smets1.devices.parameter_effects import govern_meter
@@ -423,8 +423,7 @@ class MeterDevice(Device):
         return reply("once_result", instruction_id=name, frame=answer)
 
     def _on_rotate_key(self, fields: Values, context: CommandContext) -> Answer:
-        if context.via is not Via.SUA:
-            raise RefusedError(Status.NOT_AUTHORIZED, "a key is rotated only with a SUA")
+        require_sua(context)
         try:
             held = self.authorisation.stage(fields["generation"], bytes(fields["wrapped_key"]))
         except (SecurityError, DecodeError) as error:

@@ -20,7 +20,7 @@ from smets1.devices.account import CreditRefusal
 from smets1.devices.account_attributes import bind_account_attributes
 from smets1.devices.changes import PaymentModeChange, PrepaymentChange
 from smets1.devices.display import ACCOUNT_STATE
-from smets1.devices.meter_clusters import ENDPOINT, MeterClusters
+from smets1.devices.meter_clusters import ENDPOINT, MeterClusters, due_us, require_sua
 from smets1.devices.prepayment import (
     DebtPeriod,
     DebtRate,
@@ -28,10 +28,9 @@ from smets1.devices.prepayment import (
     NonDisablementCalendar,
     PaymentMode,
 )
-from smets1.devices.price_clusters import due_us, require_sua
 from smets1.devices.publication import Publication, Shelf, Shelves
 from smets1.devices.published_tariff import special_day, switching_of
-from smets1.devices.schedule import FutureCommand, FutureKind
+from smets1.devices.schedule import FutureKind
 from smets1.errors import InputError, RefusedError
 from smets1.firmware.civil import CivilClock
 from smets1.firmware.zcl.clusters.prepayment import CreditAdjustmentType, PaymentControl
@@ -126,7 +125,9 @@ class PrepaymentClusters:
             self._meter.change_payment_mode(change, utc_us=now_us)
             self._clusters.prepayment.touch(*ACCOUNT_STATE)
         else:
-            self._wait(FutureKind.PAYMENT_MODE, due, change.encode(), fields["issuer_event_id"])
+            self._clusters.schedule(
+                FutureKind.PAYMENT_MODE, due, change.encode(), issuer_id=fields["issuer_event_id"]
+            )
         return self._mode_response()
 
     def _mode_response(self) -> Answer:
@@ -138,10 +139,6 @@ class PrepaymentClusters:
             emergency_credit_limit=config.emergency_credit_limit_mp,
             emergency_credit_threshold=max(config.emergency_credit_threshold_mp, 0),
         )
-
-    def _wait(self, kind: FutureKind, due: int, payload: bytes, issuer_id: int) -> None:
-        command = FutureCommand(kind=kind, due_us=due, payload=payload, issuer_id=issuer_id)
-        self._meter.schedule(command, utc_us=self._civil.utc_us())
 
     # --- limits and the non-disablement calendar -----------------------------------------------------
 
@@ -182,7 +179,9 @@ class PrepaymentClusters:
             if due is None:
                 self._meter.change_prepayment(change, utc_us=now_us)
             else:
-                self._wait(FutureKind.PREPAYMENT, due, change.encode(), fields["issuer_event_id"])
+                self._clusters.schedule(
+                    FutureKind.PREPAYMENT, due, change.encode(), issuer_id=fields["issuer_event_id"]
+                )
         except InputError as error:
             raise RefusedError(Status.INVALID_VALUE, str(error)) from None
         self._clusters.prepayment.touch(*ACCOUNT_STATE)

@@ -16,20 +16,20 @@ from typing import Final
 
 from smets1.devices.billing import BillingCalendar, BillingPeriod
 from smets1.devices.days import SECOND_US, civil
-from smets1.devices.meter_clusters import ENDPOINT, MeterClusters
+from smets1.devices.meter_clusters import ENDPOINT, MeterClusters, due_us, require_sua
 from smets1.devices.publication import Publication, Shelf, Shelves
 from smets1.devices.published_tariff import INFORMATION, MATRIX, THRESHOLDS, renewed, tariff_of
-from smets1.devices.schedule import FutureCommand, FutureKind
+from smets1.devices.schedule import FutureKind
 from smets1.devices.state import is_record_of
 from smets1.errors import InputError, RefusedError
 from smets1.firmware.civil import CivilClock, from_zigbee_s
 from smets1.firmware.zcl.clusters.calendar import CalendarType
 from smets1.firmware.zcl.execute import ZclCore
 from smets1.firmware.zcl.fields import Values
-from smets1.firmware.zcl.server import Answer, CommandContext, Handler, Via, reply
+from smets1.firmware.zcl.server import Answer, CommandContext, Handler, reply
 from smets1.firmware.zcl.status import Status
 
-__all__ = ["ANY_PRICES", "ANY_TARIFF", "PriceClusters", "due_us", "require_sua"]
+__all__ = ["ANY_PRICES", "ANY_TARIFF", "PriceClusters"]
 
 ANY_TARIFF: Final = 0xFFFFFFFF
 ANY_PRICES: Final = 0xFFFFFFFE
@@ -50,18 +50,6 @@ _PERIODS: Final = {
     (3, 6): BillingPeriod.SIX_MONTHLY,
     (3, 12): BillingPeriod.YEARLY,
 }
-
-
-def require_sua(context: CommandContext) -> None:
-    """Raises RefusedError for what did not come inside a Critical Instruction, a display's too."""
-    if context.via is not Via.SUA:
-        raise RefusedError(Status.NOT_AUTHORIZED, "without a SUA")
-
-
-def due_us(start_s: int, *, utc_us: int) -> int | None:
-    """When a command is due (ZigBee seconds); None: now."""
-    start_us = from_zigbee_s(start_s)
-    return start_us if start_s and start_us > utc_us else None
 
 
 class PriceClusters:
@@ -149,12 +137,7 @@ class PriceClusters:
             else:
                 self._check_waiting(change, due)
                 kind = FutureKind.TARIFF if is_whole else FutureKind.PRICE
-                meter.schedule(
-                    FutureCommand(
-                        kind=kind, due_us=due, payload=change.encode(), issuer_id=fields["issuer_event_id"]
-                    ),
-                    utc_us=now_us,
-                )
+                self._clusters.schedule(kind, due, change.encode(), issuer_id=fields["issuer_event_id"])
         except InputError as error:
             raise RefusedError(Status.INVALID_VALUE, str(error)) from None
 

@@ -20,10 +20,10 @@ from typing import Final, TypeVar
 from smets1.devices.battery import SupplyDepletionState
 from smets1.devices.load_limit import LimitedSupply, LoadLimit, LoadLimiter
 from smets1.devices.meter import ElectricityMeterCore, GasMeterCore, MeterCore
-from smets1.devices.meter_clusters import ENDPOINT, MeterClusters
+from smets1.devices.meter_clusters import ENDPOINT, MeterClusters, due_us
 from smets1.devices.parameter_service import ParameterService
 from smets1.devices.parameters import Access
-from smets1.devices.schedule import FutureCommand, FutureKind
+from smets1.devices.schedule import FutureKind
 from smets1.devices.tamper import SupplyTamperState
 from smets1.devices.voltage import Excursion
 from smets1.errors import InputError, RefusedError
@@ -170,10 +170,7 @@ class SettingClusters:
         now_us, at_s = self._now(), fields["implementation_date_time"]
         from_us = now_us if at_s in (_AT_ONCE, None, _CANCELLED) else from_zigbee_s(at_s)
         if from_us > now_us:
-            command = FutureCommand(
-                kind=FutureKind.TENANCY, due_us=from_us, payload=b"", issuer_id=fields["issuer_event_id"]
-            )
-            self._meter.schedule(command, utc_us=now_us)
+            self._clusters.schedule(FutureKind.TENANCY, from_us, b"", issuer_id=fields["issuer_event_id"])
         else:
             self._meter.change_tenancy(utc_us=now_us, from_us=from_us)
         self.touch()
@@ -220,16 +217,12 @@ class SettingClusters:
             )
         except InputError as error:
             raise RefusedError(Status.INVALID_VALUE, str(error)) from None
-        if from_zigbee_s(at_s) <= now_us:
+        due = due_us(at_s, utc_us=now_us)
+        if due is None:
             meter.set_load_limit(limiter.limit, utc_us=now_us)
-            return Status.SUCCESS
-        command = FutureCommand(
-            kind=FutureKind.LOAD_LIMIT,
-            due_us=from_zigbee_s(at_s),
-            payload=limiter.encode(),
-            issuer_id=fields["issuer_event_id"],
-        )
-        meter.schedule(command, utc_us=now_us)
+        else:
+            issuer_id = fields["issuer_event_id"]
+            self._clusters.schedule(FutureKind.LOAD_LIMIT, due, limiter.encode(), issuer_id=issuer_id)
         return Status.SUCCESS
 
     def _bind_voltage(self, meter: ElectricityMeterCore) -> None:
