@@ -143,11 +143,18 @@ class PriceClusters:
 
     def _check_waiting(self, change: Publication, due: int) -> None:
         """Against the tariff that will be in force by then. Raises InputError."""
-        waiting = self._clusters.meter.future.pending.get(FutureKind.TARIFF)
-        if waiting is not None and waiting.due_us <= due and not is_record_of("tariff", waiting.payload):
-            tariff_of(renewed(change, Publication.decode(waiting.payload)))
-        else:
+        waiting = self._waiting(FutureKind.TARIFF, due=due)
+        if waiting is None:
             self._clusters.meter.check_tariff(change)
+        else:
+            tariff_of(renewed(change, waiting))
+
+    def _waiting(self, kind: FutureKind, *, due: int | None = None) -> Publication | None:
+        """What was published and waits, until `due` at most; a tariff of the home file has no publication."""
+        command = self._clusters.meter.future.pending.get(kind)
+        if command is None or is_record_of("tariff", command.payload):
+            return None
+        return Publication.decode(command.payload) if due is None or command.due_us <= due else None
 
     def _cancel(self, name: str, fields: Values) -> None:
         future = self._clusters.meter.future
@@ -156,8 +163,8 @@ class PriceClusters:
             future.cancel(FutureKind.PRICE if is_prices else FutureKind.TARIFF)
             return
         for kind in (FutureKind.TARIFF, FutureKind.PRICE):
-            waiting = future.pending.get(kind)
-            information = Publication.decode(waiting.payload).values(INFORMATION) if waiting else None
+            waiting = self._waiting(kind)
+            information = waiting.values(INFORMATION) if waiting else None
             if information and information["issuer_tariff_id"] == fields["issuer_tariff_id"]:
                 future.cancel(kind)
                 return

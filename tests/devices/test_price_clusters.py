@@ -9,7 +9,7 @@ from smets1.devices.days import DAY_US, HOUR_US
 from smets1.devices.event_log import AlertCode
 from smets1.devices.publication import Publication, Shelf, Shelves
 from smets1.devices.published_tariff import publication_of, tariff_of
-from smets1.devices.schedule import FutureKind
+from smets1.devices.schedule import FutureCommand, FutureKind
 from smets1.devices.tariff import BlockPeriod, DayProfile, Season, SpecialDay, SwitchingTable, Tariff
 from smets1.errors import DecodeError
 from smets1.firmware.zcl.clusters.price import PRICE
@@ -178,6 +178,19 @@ def test_without_a_sua_nothing_is_published_not_by_a_display_either():
         answer = ZclFrame.decode(bench.execute(PRICE.cluster_id, frame, via=via)).general()
         assert isinstance(answer, DefaultResponse)
         assert answer.status == Status.NOT_AUTHORIZED
+
+
+def test_a_tariff_that_waits_without_having_been_published_is_no_tariff_that_can_be_named():
+    bench = Bench()
+    later = Tariff.flat(price_mp_per_kwh=60_000).encode()
+    command = FutureCommand(kind=FutureKind.TARIFF, due_us=START_US + DAY_US, payload=later)
+    bench.meter.schedule(command, utc_us=START_US)
+    values = {"provider_id": 0, "issuer_tariff_id": 7, "tariff_type": 0}
+    frame = command_frame(PRICE, "cancel_tariff", values, sender=Side.SERVER)
+    answer = ZclFrame.decode(bench.execute(PRICE.cluster_id, frame)).general()
+    assert isinstance(answer, DefaultResponse)
+    assert answer.status == Status.NOT_FOUND
+    assert list(bench.meter.future.pending) == [FutureKind.TARIFF]
 
 
 def test_a_tariff_of_the_home_file_reads_as_if_it_had_been_published():
