@@ -211,8 +211,8 @@ class MeterClusters:
 
     def current_price(self) -> Values:
         """Fields of PublishPrice. Price in 1/1000 pence a kWh: currency units of 10^-5 pounds."""
-        now_s = zigbee_s(self._civil.utc_us())
-        tier = min(self.meter.tou + 1, _HIGHEST_TIER) if self.meter.tariff.tou_count > 1 else 0
+        meter, now_s = self.present(), zigbee_s(self._civil.utc_us())
+        tier = min(meter.tou + 1, _HIGHEST_TIER) if meter.tariff.tou_count > 1 else 0
         return {
             "provider_id": self.desk.originator & 0xFFFFFFFF,
             "rate_label": b"",
@@ -224,7 +224,7 @@ class MeterClusters:
             "number_of_price_tiers_and_register_tier": 0,
             "start_time": 0,
             "duration_in_minutes": 0xFFFF,
-            "price": self.present().price_mp_per_kwh & 0xFFFFFFFF,  # negative ones: two's complement
+            "price": meter.price_mp_per_kwh & 0xFFFFFFFF,  # negative ones: two's complement
             "price_ratio": 0xFF,
             "generation_price": 0xFFFFFFFF,
             "generation_price_ratio": 0xFF,

@@ -13,7 +13,7 @@ from smets1.devices.schedule import FutureCommand, FutureKind
 from smets1.devices.tariff import BlockPeriod, DayProfile, Season, SpecialDay, SwitchingTable, Tariff
 from smets1.errors import DecodeError
 from smets1.firmware.zcl.clusters.price import PRICE
-from smets1.firmware.zcl.frame import ZclFrame, command_frame
+from smets1.firmware.zcl.frame import ZclFrame, command_frame, read_command
 from smets1.firmware.zcl.general import DefaultResponse
 from smets1.firmware.zcl.server import Via
 from smets1.firmware.zcl.status import Side, Status
@@ -97,6 +97,16 @@ def test_a_power_cut_between_any_two_frames_leaves_the_old_tariff(srv):
         assert bench.ask(srv, body, before=before_step).is_success
         assert bench.meter.tariff != old
         assert bench.cut().meter.tariff == bench.meter.tariff
+
+
+def test_the_price_told_is_that_of_its_tier():
+    """Asked in the instant of a switch, before the meter's own timer has come."""
+    bench = Bench()
+    assert bench.ask("1.1.1", tariff_body()).is_success
+    bench.time.now_us = START_US + 7 * HOUR_US + HOUR_US // 2
+    frame = command_frame(PRICE, "get_current_price", {"command_options": 0})
+    _, values = read_command(PRICE, bench.carry_out(PRICE.cluster_id, frame, via=Via.HAN))
+    assert (values["price"], values["price_trailing_digit_and_price_tier"] & 0xF) == (30_000, 2)
 
 
 def test_a_set_left_half_sent_is_not_part_of_the_next():
