@@ -114,9 +114,8 @@ def program(_system_programs: None) -> Callable[[str], str]:
 async def smets1_home(
     request: pytest.FixtureRequest, smets1_home: Callable[..., Awaitable[Home]], tmp_path: Path
 ) -> AsyncIterator[Callable[..., Awaitable[Home]]]:
-    """The plugin's; the air of a whole-home scenario (`tests/test_home*.py`, healing) is judged at its end."""
-    is_scenario = request.path.parent == REPOSITORY / "tests" or request.path.name == "test_healing.py"
-    if not is_scenario:
+    """The plugin's; the air of a whole-home scenario (`tests/test_home*.py`, judges) is judged at its end."""
+    if request.path.parent not in (REPOSITORY / "tests", REPOSITORY / "tests" / "judges"):
         yield smets1_home
         return
     homes = JudgedHomes(smets1_home, tmp_path)

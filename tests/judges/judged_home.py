@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
-from tshark import TSHARK, Row, Step, faults, follow, read_capture
+from tshark import TSHARK, Row, Step, faults, follow, read_capture, run_tshark
 
 from smets1.tools.home import Home
 
@@ -19,12 +19,13 @@ __all__ = ["JudgedHomes"]
 
 
 class JudgedHomes:
-    """In the place of the factory `smets1_home`; one capture a home."""
+    """In the place of the factory `smets1_home`; one capture a home, read once."""
 
     def __init__(self, make: Callable[..., Awaitable[Home]], folder: Path) -> None:
         self._make = make
         self._folder = folder
         self._opened: list[tuple[Home, Path]] = []
+        self._judged: dict[int, list[Row]] = {}
 
     async def __call__(self, **options: Any) -> Home:
         path = self._folder / f"judged-{len(self._opened)}.pcapng"
@@ -36,10 +37,13 @@ class JudgedHomes:
 
     async def judge(self, number: int = -1) -> list[Row]:
         """Close one home; what tshark reads of it, without fault."""
-        home, path = self._opened[number]
-        keys = home.keys.lines()
-        await home.close()
-        rows = read_capture(path, keys)
+        number %= len(self._opened)
+        if number not in self._judged:
+            home, path = self._opened[number]
+            keys = home.keys.lines()
+            await home.close()
+            self._judged[number] = read_capture(path, keys)
+        rows = self._judged[number]
         assert faults(rows) == []
         return rows
 
@@ -47,6 +51,12 @@ class JudgedHomes:
         """Close the last home: its air is without fault, and says these steps in this order."""
         if TSHARK is not None:
             follow(await self.judge(), *steps)
+
+    async def run_tshark(self, *options: str) -> list[str]:
+        """Lines of what else tshark says of the last home, judged."""
+        await self.judge()
+        home, path = self._opened[-1]
+        return list(run_tshark(path, home.keys.lines(), *options))
 
     async def judge_all(self) -> None:
         for number in range(len(self._opened) if TSHARK else 0):

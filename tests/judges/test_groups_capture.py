@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pytest
-from tshark import TSHARK, Step, faults, follow, read_capture, run_tshark
+from judged_home import JudgedHomes
+from tshark import TSHARK, Step, follow
 
 from smets1.firmware.zcl.fields import Values
 from smets1.firmware.zcl.server import CommandContext
@@ -19,11 +19,8 @@ GROUPS, IDENTIFY, METERING, HUB, GROUP = 0x0004, 0x0003, 0x0702, 0x0000, 0x4321
 IDENTIFY_FOR_A_MINUTE = b"\x11\x07\x00\x3c\x00"  # cluster command, no default response
 
 
-async def test_displays_are_bound_and_a_group_is_told_to_identify_itself(
-    smets1_home: Any, tmp_path: Path
-) -> None:
-    path = tmp_path / "groups.pcapng"
-    home = await smets1_home(seed=61, capture=path)
+async def test_displays_are_bound_and_a_group_is_told_to_identify_itself(smets1_home: JudgedHomes) -> None:
+    home = await smets1_home(seed=61)
     await home.clock.advance(minutes=1)  # displays bind and configure first
     members = (home.ppmid, home.ihd)
     for device in members:
@@ -47,10 +44,7 @@ async def test_displays_are_bound_and_a_group_is_told_to_identify_itself(
     displays = {device.port.network.short_address for device in members}
     assert {target.short_address for target in home.esme.port.bound_targets(1, 0x0702)} == displays
     await home.clock.advance(minutes=1)
-    keys = home.keys.lines()
-    await home.close()
-    rows = read_capture(path, keys)
-    assert faults(rows) == []
+    rows = await smets1_home.judge()
     for display in displays:
         follow(
             rows,
@@ -62,15 +56,14 @@ async def test_displays_are_bound_and_a_group_is_told_to_identify_itself(
             Step("ZCL Identify: Identify", IDENTIFY, source=HUB, destination=BROADCAST_RX_ON),
             Step("ZCL: Report Attributes", 0x0702, source=meter, destination=display),
         )
-    groups = run_tshark(path, keys, "-Y", "zbee_aps.group", "-T", "fields", "-e", "zbee_aps.group")
+    groups = await smets1_home.run_tshark("-Y", "zbee_aps.group", "-T", "fields", "-e", "zbee_aps.group")
     assert {int(line, 0) for line in groups} == {GROUP}
 
 
 async def test_reports_of_a_protected_cluster_reach_each_member_of_a_group_under_its_own_link_key(
-    smets1_home: Any, tmp_path: Path
+    smets1_home: JudgedHomes,
 ) -> None:
-    path = tmp_path / "group-reports.pcapng"
-    home = await smets1_home(seed=62, capture=path)
+    home = await smets1_home(seed=62)
     hub, meter, member, other = home.chf, home.esme, home.ppmid, home.ihd
     await hub.app.request(
         member.port.network.short_address, 1, "groups", "add_group", group_id=GROUP, group_name=""
@@ -96,14 +89,10 @@ async def test_reports_of_a_protected_cluster_reach_each_member_of_a_group_under
     await home.clock.advance(seconds=95)
     assert heard
     assert set(heard) == {(member, ApsSecurity.LINK_KEY)}, "each member, nobody else"
-    keys = home.keys.lines()
-    await home.close()
-    assert faults(read_capture(path, keys)) == []
     fields = ("-e", "zbee_nwk.dst", "-e", "zbee_aps.security", "-e", "zbee_zcl.cmd.id", "-E", "separator=|")
     told = "zbee_aps.group && zbee_aps.cluster == 0x0702 && wpan.src16 == zbee_nwk.src"
-    rows = {
-        line.split("|", 1)[0]: line for line in run_tshark(path, keys, "-Y", told, "-T", "fields", *fields)
-    }
+    lines = await smets1_home.run_tshark("-Y", told, "-T", "fields", *fields)
+    rows = {line.split("|", 1)[0]: line for line in lines}
     partners = (hub, member, other)
     assert {int(where, 0) for where in rows} == {p.port.network.short_address for p in partners}
     assert {line.split("|", 1)[1] for line in rows.values()} == {"1|0x0a"}, "Report Attributes, APS security"
