@@ -290,6 +290,13 @@ class HanPort(Protocol):
         One attempt. Raises NoAnswerError (no network, no key) or RefusedError (not admitted).
         """
 
+    def change_channel(self, channel: int) -> None:
+        """Coordinator: move the whole network, some seconds from now; sleepers look for it and come after.
+
+        Raises MisuseError for anybody else and any other channel than those it may use, NoAnswerError where
+        there is no stick.
+        """
+
     async def permit_join(self, duration_s: int) -> None: ...
     async def send(self, message: ApsMessage) -> None:
         """Returns when the APS acknowledgement has come (or, unacknowledged, the frame has gone).
