@@ -10,7 +10,7 @@ Source: IEEE 802.15.4-2006, 7.5.1 (CSMA-CA), 7.5.6 (transmission, acknowledgemen
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from enum import IntEnum, unique
 from typing import Final, Protocol
@@ -41,10 +41,23 @@ __all__ = [
     "RadioListener",
     "SimpleDescriptor",
     "TransmitOutcome",
+    "channel_mask",
+    "channels_in",
 ]
 
 CHANNELS: Final = range(11, 27)
 """Channel page 0, 2 405 to 2 480 MHz. Source: IEEE 802.15.4-2006, 6.1.2."""
+
+
+def channel_mask(channels: Iterable[int]) -> int:
+    """A bit for each channel, of its number, as requests and firmware have them."""
+    return sum(1 << channel for channel in channels)
+
+
+def channels_in(mask: int) -> tuple[int, ...]:
+    """The channels of a mask, ascending; bits that are no channel of ours are passed over."""
+    return tuple(channel for channel in CHANNELS if mask >> channel & 1)
+
 
 COORDINATOR: Final = 0x0000
 BROADCAST_ALL: Final = 0xFFFF

@@ -40,6 +40,8 @@ from smets1.hardware.radio import (
     ApsMessage,
     NodeRole,
     SimpleDescriptor,
+    channel_mask,
+    channels_in,
 )
 
 __all__ = [
@@ -447,7 +449,7 @@ class Zdo:
         """
         reader = ZdpReader(body, "Mgmt_NWK_Update_req")
         mask, duration = reader.uint(4), reader.uint(1)
-        channels = tuple(channel for channel in CHANNELS if mask >> channel & 1)
+        channels = channels_in(mask)
         if duration <= MAX_SCAN_EXPONENT:
             count = reader.uint(1)
             if not indication.is_broadcast and channels and 0 < count <= MAX_SCAN_COUNT:
@@ -487,8 +489,7 @@ class Zdo:
         self.manager, self.manager_channels = COORDINATOR, tuple(CHANNELS)
 
     def tell_manager(self, manager: int, channels: tuple[int, ...], update_id: int) -> None:
-        mask = sum(1 << channel for channel in channels)
-        payload = struct.pack("<IBBH", mask, CHANGE_MANAGER, update_id, manager)
+        payload = struct.pack("<IBBH", channel_mask(channels), CHANGE_MANAGER, update_id, manager)
         self.tell(BROADCAST_RX_ON, ZdpCluster.MGMT_NWK_UPDATE_REQ, payload)
 
     def refuse_scan(self, asked: ScanAsked) -> None:
@@ -534,7 +535,7 @@ def _notify(
     failures: int = 0,
 ) -> bytes:
     """Mgmt_NWK_Update_notify. Energy: 0 at -100 dBm, 255 at -20 dBm or more, straight between."""
-    mask = sum(1 << channel for channel, _ in levels_dbm)
+    mask = channel_mask(channel for channel, _ in levels_dbm)
     energies = bytes(max(0, min(255, (level_dbm + 100) * 255 // 80)) for _, level_dbm in levels_dbm)
     head = struct.pack("<BIHHB", status, mask, transmissions & 0xFFFF, failures & 0xFFFF, len(energies))
     return head + energies

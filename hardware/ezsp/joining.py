@@ -21,9 +21,10 @@ from smets1.hardware.radio import (
     LinkKey,
     NetworkInfo,
     NodeRole,
+    channel_mask,
 )
 
-__all__ = ["EzspJoining", "mask_of"]
+__all__ = ["EzspJoining"]
 
 _log = getLogger(__name__)
 _SCANS: Final = 3  # Smart Energy: three scans at once, then the application backs off
@@ -53,10 +54,6 @@ _FAILURES: Final = (
     Status.NOT_JOINED,
     Status.FATAL,
 )
-
-
-def mask_of(channels: tuple[int, ...]) -> int:
-    return sum(1 << channel for channel in channels)
 
 
 class EzspJoining(EzspModem):
@@ -145,7 +142,7 @@ class EzspJoining(EzspModem):
             async with asyncio.timeout(_SCAN_WAIT_S):  # bellows itself would wait for ever
                 return await ezsp.startScan(
                     scanType=types.EzspNetworkScanType(kind),
-                    channelMask=types.Channels(mask_of(self._config.channels)),
+                    channelMask=types.Channels(channel_mask(self._config.channels)),
                     duration=self._config.scan_exponent,
                 )
         except asyncio.CancelledError:
@@ -176,7 +173,7 @@ class EzspJoining(EzspModem):
         parameters.joinMethod = types.EmberJoinMethod.USE_MAC_ASSOCIATION
         parameters.nwkManagerId = types.EmberNodeId(0)
         parameters.nwkUpdateId = types.uint8_t(0)
-        parameters.channels = types.Channels(mask_of(self._config.channels))
+        parameters.channels = types.Channels(channel_mask(self._config.channels))
         return parameters
 
     async def _go(self, name: str, *args: Any, wait_s: float) -> None:

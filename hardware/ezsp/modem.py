@@ -34,6 +34,7 @@ from smets1.hardware.ezsp.statuses import (
     from_sl_status,
 )
 from smets1.hardware.radio import (
+    CHANNELS,
     COORDINATOR,
     HanListener,
     KeyOrigin,
@@ -66,7 +67,7 @@ _MOVES: Final = (Status.CHANNEL_CHANGED, Status.PAN_ID_CHANGED, Status.NODE_ID_C
 class ModemConfig:
     """What a product fixes about its radio."""
 
-    channels: tuple[int, ...] = tuple(range(11, 27))
+    channels: tuple[int, ...] = tuple(CHANNELS)
     scan_exponent: int = 3
     extended_pan_id: int | None = None  # coordinator; None: its EUI-64
     pan_id: int | None = None

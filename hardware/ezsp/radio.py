@@ -21,7 +21,7 @@ from typing import Any, Final
 from smets1.errors import MisuseError, NoAnswerError, RefusedError, SecurityError
 from smets1.eui64 import Eui64, format_eui64
 from smets1.hardware.ezsp.fragments import MAX_BLOCKS, Collector, cut
-from smets1.hardware.ezsp.joining import EzspJoining, mask_of
+from smets1.hardware.ezsp.joining import EzspJoining
 from smets1.hardware.ezsp.modem import plain_eui64, status_of
 from smets1.hardware.ezsp.schema import Values
 from smets1.hardware.ezsp.statuses import ApsOption, EventUnits, IncomingType, KeyEvent, Status
@@ -38,6 +38,7 @@ from smets1.hardware.radio import (
     NetworkInfo,
     NodeRole,
     SimpleDescriptor,
+    channel_mask,
 )
 
 __all__ = ["EzspRadio"]
@@ -151,7 +152,7 @@ class EzspRadio(EzspJoining):
         more = (0, 0) if self._line.ezsp.ezsp_version >= 14 else ()
         self._is_down = True
         self._tell_down("looking for the network again")
-        await self._ask("findAndRejoinNetwork", True, mask_of(self._config.channels), *more)
+        await self._ask("findAndRejoinNetwork", True, channel_mask(self._config.channels), *more)
 
     async def close(self) -> None:
         """Power off, in order."""

@@ -17,7 +17,7 @@ from smets1.hardware.clock import EmulatorLoop
 from smets1.hardware.ezsp.ash_link import AshData, AshDown, AshLink, AshRole, AshUp
 from smets1.hardware.ezsp.commands import VERSIONS, commands
 from smets1.hardware.ezsp.frames import EzspFrame
-from smets1.hardware.radio import CHANNELS, RadioListener, TransmitOutcome
+from smets1.hardware.radio import CHANNELS, RadioListener, TransmitOutcome, channel_mask
 from smets1.hardware.rcp import RcpRadio
 from smets1.hardware.rcp.pipe import BytePipe, open_pipe
 
@@ -32,7 +32,6 @@ _SCAN_WAIT_S: Final = 5.0
 _SCAN_ENERGY: Final = 0
 _SCAN_DURATION: Final = 3
 _SCAN_US: Final = 100_000
-_ALL_CHANNELS: Final = 0x07FF_F800
 _BOARD_NAME: Final = 0x02
 _KEY_TABLE: Final = 0x1E  # EZSP_CONFIG_KEY_TABLE_SIZE
 _LIBRARY_PRESENT: Final = 0x80
@@ -220,7 +219,9 @@ async def _complete(client: _EzspClient, report: StickReport) -> None:
             report.libraries[name] = status != _LIBRARY_ABSENT and bool(status & _LIBRARY_PRESENT)
 
     async def energy() -> None:
-        await client.ask("startScan", kind=_SCAN_ENERGY, channel_mask=_ALL_CHANNELS, duration=_SCAN_DURATION)
+        await client.ask(
+            "startScan", kind=_SCAN_ENERGY, channel_mask=channel_mask(CHANNELS), duration=_SCAN_DURATION
+        )
         for row in await client.callbacks("energyScanResultHandler", "scanCompleteHandler"):
             report.energy_dbm[row["channel"]] = row["rssi_dbm"]
 

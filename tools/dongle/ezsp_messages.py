@@ -9,6 +9,7 @@ from smets1.eui64 import Eui64
 from smets1.firmware.zigbee.aps_frames import ApsHeader, Fragment
 from smets1.firmware.zigbee.aps_sending import HEADER_OCTETS, LINK_OCTETS, NSDU_OCTETS
 from smets1.firmware.zigbee.aps_tables import ApsConfirm, ApsStatus
+from smets1.firmware.zigbee.nwk import FIRST_BROADCAST
 from smets1.hardware.ezsp.schema import Values
 from smets1.hardware.ezsp.statuses import (
     ApsOption,
@@ -84,7 +85,7 @@ class EzspMessages(EzspNetwork):
             short_address = self._addresses.get(destination, (_NO_EUI64, _NOBODY))[1]
         elif kind != OutgoingType.DIRECT:
             return {"status": Status.INVALID_CALL, "sequence": 0}
-        if short_address >= 0xFFF8:
+        if short_address >= FIRST_BROADCAST:
             return {"status": Status.BAD_ARGUMENT, "sequence": 0}
         outgoing = self._message(short_address, aps, message)
         problem = self._problem(outgoing, aps)
@@ -119,7 +120,7 @@ class EzspMessages(EzspNetwork):
         return {"status": Status.SUCCESS, "sequence": sequence}
 
     def _send_broadcast(self, destination: int, aps: Values, tag: int, message: bytes, **_: int) -> Answer:
-        if destination < 0xFFF8:
+        if destination < FIRST_BROADCAST:
             return {"status": Status.BAD_ARGUMENT, "sequence": 0}
         outgoing = self._message(destination, aps, message)
         problem = self._problem(outgoing, {**aps, "options": 0})
@@ -322,7 +323,7 @@ class EzspMessages(EzspNetwork):
     def _tell_stack(self, index: int) -> None:
         """What the host knows the stack needs as well: which link key belongs to an address."""
         eui64, short_address = self._addresses[index]
-        if eui64 not in (_NO_EUI64, 0xFFFFFFFFFFFFFFFF) and short_address < 0xFFF8:
+        if eui64 not in (_NO_EUI64, 0xFFFFFFFFFFFFFFFF) and short_address < FIRST_BROADCAST:
             self.stack.nwk.learn_address(short_address, eui64)
             self.stack.settle(self._now_us)
 

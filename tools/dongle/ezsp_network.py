@@ -6,6 +6,7 @@ from typing import Any, ClassVar, Final
 
 from smets1.errors import EmulatorError, NoAnswerError
 from smets1.eui64 import Eui64
+from smets1.firmware.zigbee.nwk import FIRST_BROADCAST
 from smets1.firmware.zigbee.nwk_events import EnergyFound, NetworksFound
 from smets1.firmware.zigbee.nwk_tables import Neighbour
 from smets1.firmware.zigbee.stack_events import (
@@ -26,7 +27,16 @@ from smets1.hardware.ezsp.statuses import (
     SecurityBit,
     Status,
 )
-from smets1.hardware.radio import CHANNELS, COORDINATOR, JoinedDevice, KeyOrigin, LinkKey, NodeRole
+from smets1.hardware.radio import (
+    CHANNELS,
+    COORDINATOR,
+    JoinedDevice,
+    KeyOrigin,
+    LinkKey,
+    NodeRole,
+    channel_mask,
+    channels_in,
+)
 from smets1.tools.dongle.ezsp_core import NODE_TYPES, Answer, Answers
 from smets1.tools.dongle.ezsp_settings import Counter, EzspSettings
 from smets1.tools.dongle.ezsp_stack import Moved
@@ -36,7 +46,6 @@ __all__ = ["EzspNetwork"]
 _CHANNELS: Final = tuple(CHANNELS)
 _NO_NODE: Final = 0xFFFE
 _NOBODY: Final = 0xFFFF
-_FIRST_BROADCAST: Final = 0xFFF8
 _MAX_PERMIT_S: Final = 254
 _ROLES: Final = {kind: role for role, kind in NODE_TYPES.items()}
 _UNIT_US: Final = {
@@ -63,10 +72,6 @@ _NO_CHILD: Final[Values] = {
     "timeout": 0,
     "remaining": 0,
 }
-
-
-def _channels(mask: int) -> tuple[int, ...]:
-    return tuple(channel for channel in _CHANNELS if mask >> channel & 1)
 
 
 class EzspNetwork(EzspSettings):
@@ -138,7 +143,7 @@ class EzspNetwork(EzspSettings):
         if security is None or not security["bitmask"] & SecurityBit.HAVE_PRECONFIGURED_KEY:
             return {"status": Status.SECURITY_STATE_NOT_SET}
         channel = parameters["channel"]
-        channels = (channel,) if channel in _CHANNELS else _channels(parameters["channels"]) or _CHANNELS
+        channels = (channel,) if channel in _CHANNELS else channels_in(parameters["channels"]) or _CHANNELS
         self._is_joining = True
         self._make_stack(role, HanConfig(channels=channels, endpoints=tuple(self.endpoints.values())))
         self.stack.wanted_pan = parameters["extended_pan_id"] or None
@@ -205,7 +210,7 @@ class EzspNetwork(EzspSettings):
     # --- scans ----------------------------------------------------------------------------------------
 
     def _start_scan(self, kind: int, channel_mask: int, duration: int) -> Answer:
-        channels = _channels(channel_mask)
+        channels = channels_in(channel_mask)
         if kind > 1 or not channels or duration > 14:
             return {"status": Status.BAD_ARGUMENT}
         is_started = not self._is_joining and self.stack.scan_for_host(
@@ -279,7 +284,7 @@ class EzspNetwork(EzspSettings):
             "join_method": 0,
             "manager": stack.zdo.manager,
             "update_id": stack.nwk.update_id,
-            "channels": 0x07FFF800,
+            "channels": channel_mask(CHANNELS),
         }
         return {"status": Status.SUCCESS, "node_type": NODE_TYPES[stack.role], "parameters": parameters}
 
@@ -472,19 +477,19 @@ class EzspNetwork(EzspSettings):
 
         Left out: another manager (duration 0xFF).
         """
-        stack, channels = self.stack, _channels(channel_mask)
+        stack, channels = self.stack, channels_in(channel_mask)
         if stack.info is None:
             return {"status": Status.NOT_JOINED}
         own_address = stack.nwk.short_address
         if duration == CHANGE_CHANNEL:
-            if target < _FIRST_BROADCAST or len(channels) != 1:
+            if target < FIRST_BROADCAST or len(channels) != 1:
                 return {"status": Status.BAD_ARGUMENT}
             if stack.zdo.manager != own_address:
                 return {"status": Status.INVALID_CALL}
             stack.move_network(target, channels[0], now_us=self._now_us)
             return {"status": Status.SUCCESS}
         is_scan = duration <= MAX_SCAN_EXPONENT and 0 < count <= MAX_SCAN_COUNT and channels
-        if not is_scan or target >= _FIRST_BROADCAST or target == own_address:
+        if not is_scan or target >= FIRST_BROADCAST or target == own_address:
             return {"status": Status.BAD_ARGUMENT}
         stack.ask_update(target, channel_mask, duration, count, now_us=self._now_us)
         return {"status": Status.SUCCESS}

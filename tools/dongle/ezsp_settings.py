@@ -9,7 +9,7 @@ from typing import ClassVar, Final
 from smets1.eui64 import Eui64
 from smets1.hardware.ezsp.ash import ResetCode
 from smets1.hardware.ezsp.statuses import EzspError, Status
-from smets1.hardware.radio import SimpleDescriptor
+from smets1.hardware.radio import CHANNELS, SimpleDescriptor, channel_mask
 from smets1.tools.dongle.ezsp_core import NODE_TYPES, STACK_VERSIONS, Answer, Answers, EzspCore
 
 __all__ = ["ConfigId", "Counter", "EzspSettings", "ValueId"]
@@ -131,7 +131,7 @@ _TOKENS: Final = (Token.TRUST_CENTRE, Token.NETWORK_MANAGEMENT, Token.RESTORED_E
 _DEFAULT_TOKENS: Final = {
     Token.RESTORED_EUI64: _FF8,
     Token.TRUST_CENTRE: bytes(2 + 8 + 16),
-    Token.NETWORK_MANAGEMENT: struct.pack("<IHBB", 0x07FFF800, 0, 0, 0),
+    Token.NETWORK_MANAGEMENT: struct.pack("<IHBB", channel_mask(CHANNELS), 0, 0, 0),
     Token.NODE_DATA: bytes(18),
 }
 
@@ -304,7 +304,7 @@ class EzspSettings(EzspCore):
                 info.extended_pan_id,
             )
         if token == Token.NETWORK_MANAGEMENT and info is not None:
-            return struct.pack("<IHBB", 0x07FFF800, stack.zdo.manager, stack.nwk.update_id, 0)
+            return struct.pack("<IHBB", channel_mask(CHANNELS), stack.zdo.manager, stack.nwk.update_id, 0)
         return stored or _DEFAULT_TOKENS.get(token)
 
     def _get_token_data(self, token: int, index: int) -> Answer:
