@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from smets1.errors import MisuseError, NoAnswerError, RefusedError
 from smets1.eui64 import Eui64, format_eui64
-from smets1.hardware.ezsp.modem import EzspModem, plain_eui64, status_of
+from smets1.hardware.ezsp.modem import EzspModem, bellows_eui64, plain_eui64, status_of
 from smets1.hardware.ezsp.statuses import DeviceUpdate, EmberNodeType, JoinDecision, SecurityBit, Status
 from smets1.hardware.radio import (
     BROADCAST_RX_ON,
@@ -157,7 +157,7 @@ class EzspJoining(EzspModem):
             preconfiguredKey=types.KeyData(preconfigured_key),
             networkKey=types.KeyData(network_key),
             networkKeySequenceNumber=0,
-            preconfiguredTrustCenterEui64=types.EUI64.deserialize(bytes(8))[0],
+            preconfiguredTrustCenterEui64=bellows_eui64(types, 0),
         )
         (status,) = await self._ask("setInitialSecurityState", state)
         if status_of(status) is not Status.SUCCESS:
@@ -267,7 +267,7 @@ class EzspJoining(EzspModem):
             await ezsp.clearTransientLinkKeys()
             for eui64, key in self._memory.install_keys.items():
                 if left_us > 0 and may_join(eui64):
-                    theirs = types.EUI64.deserialize(eui64.to_bytes(8, "little"))[0]
+                    theirs = bellows_eui64(types, eui64)
                     flags = types.SecurityManagerContextFlags(0)
                     await ezsp.importTransientKey(theirs, types.KeyData(key), flags)
         await ezsp.permitJoining(max(0, left_us // 1_000_000))
@@ -326,7 +326,7 @@ class EzspJoining(EzspModem):
         if self._role is not NodeRole.COORDINATOR:
             raise MisuseError("only the coordinator removes devices")
         ezsp = await self._wait_open()
-        theirs = ezsp.types.EUI64.deserialize(eui64.to_bytes(8, "little"))[0]
+        theirs = bellows_eui64(ezsp.types, eui64)
         gone = self._leaving[eui64] = asyncio.Event()
         try:
             short_address = self._memory.shorts.get(eui64, _NOBODY)

@@ -45,7 +45,7 @@ from smets1.hardware.radio import (
 )
 from smets1.hardware.rcp.pipe import BytePipe
 
-__all__ = ["EzspModem", "ModemConfig", "plain_eui64", "status_of"]
+__all__ = ["EzspModem", "ModemConfig", "bellows_eui64", "plain_eui64", "status_of"]
 
 _log = getLogger(__name__)
 _REOPEN_S: Final = 1.0
@@ -80,6 +80,11 @@ class ModemConfig:
 def plain_eui64(theirs: Any) -> Eui64:
     """bellows' EUI64 as a number."""
     return int.from_bytes(theirs.serialize(), "little")
+
+
+def bellows_eui64(types: Any, eui64: Eui64) -> Any:
+    """A number as bellows' EUI64, of the types that the stick's version has."""
+    return types.EUI64.deserialize(eui64.to_bytes(8, "little"))[0]
 
 
 def status_of(value: Any) -> Status:
@@ -303,7 +308,7 @@ class EzspModem:
 
     async def _put_key_now(self, ezsp: Any, key: LinkKey) -> None:
         types = ezsp.types
-        theirs = types.EUI64.deserialize(key.partner.to_bytes(8, "little"))[0]
+        theirs = bellows_eui64(types, key.partner)
         data = types.KeyData(key.key)
         info = self._info
         if info is not None and key.partner == info.trust_centre and self._role is not NodeRole.COORDINATOR:

@@ -22,7 +22,7 @@ from smets1.errors import MisuseError, NoAnswerError, RefusedError, SecurityErro
 from smets1.eui64 import Eui64, format_eui64
 from smets1.hardware.ezsp.fragments import MAX_BLOCKS, Collector, cut
 from smets1.hardware.ezsp.joining import EzspJoining
-from smets1.hardware.ezsp.modem import plain_eui64, status_of
+from smets1.hardware.ezsp.modem import bellows_eui64, plain_eui64, status_of
 from smets1.hardware.ezsp.schema import Values
 from smets1.hardware.ezsp.statuses import ApsOption, EventUnits, IncomingType, KeyEvent, Status
 from smets1.hardware.radio import (
@@ -213,7 +213,7 @@ class EzspRadio(EzspJoining):
         """The stick finds keys by EUI-64: it must know who is at an address that only we have asked for."""
         if self._told_addresses.get(partner) == short_address:
             return
-        theirs = ezsp.types.EUI64.deserialize(partner.to_bytes(8, "little"))[0]
+        theirs = bellows_eui64(ezsp.types, partner)
         *_, known = await self._ask("lookupNodeIdByEui64", theirs)
         if int(known) != short_address:
             index = len(self._told_addresses) % _ADDRESS_ENTRIES
@@ -398,7 +398,7 @@ class EzspRadio(EzspJoining):
 
     async def request_partner_key(self, partner: Eui64) -> LinkKey:
         ezsp = await self._wait_open()
-        theirs = ezsp.types.EUI64.deserialize(partner.to_bytes(8, "little"))[0]
+        theirs = bellows_eui64(ezsp.types, partner)
         for _ in range(_KEY_TRIES):
             future: asyncio.Future[LinkKey] = asyncio.get_running_loop().create_future()
             with _waiting(self._key_waits.setdefault(partner, []), future):
@@ -416,7 +416,7 @@ class EzspRadio(EzspJoining):
         if event != KeyEvent.APP_LINK_KEY_ESTABLISHED:
             return
         ezsp = self._line.ezsp
-        theirs = ezsp.types.EUI64.deserialize(partner.to_bytes(8, "little"))[0]
+        theirs = bellows_eui64(ezsp.types, partner)
         answer = await self._ask("exportLinkKeyByEui", theirs)
         data = next((bytes(v.serialize()) for v in answer if type(v).__name__ == "KeyData"), None)
         if data is None:
