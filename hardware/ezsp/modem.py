@@ -6,7 +6,7 @@ The trunk of `EzspRadio`. Commands go through bellows; what the stick tells come
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass, field
 from logging import getLogger
@@ -412,15 +412,9 @@ class EzspModem:
     async def _ask(self, name: str, *args: Any) -> Any:
         """A command -> what bellows makes of the answer. Raises NoAnswerError."""
         ezsp = await self._wait_open()
-        try:
-            return await ezsp._command(name, *args)
-        except (LostError, NoAnswerError, asyncio.CancelledError):
-            raise
-        except Exception as error:  # as above
-            self._judge(name, error)
-            raise NoAnswerError(f"{self._line.pipe}: {name}: {error!r}") from None
+        return await self._guarded(name, ezsp._command(name, *args))
 
-    async def _guarded(self, name: str, work: Any) -> Any:
+    async def _guarded(self, name: str, work: Awaitable[Any]) -> Any:
         """bellows has no common ancestor of what may go wrong. Raises NoAnswerError."""
         try:
             return await work
