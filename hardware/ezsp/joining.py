@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from smets1.errors import MisuseError, NoAnswerError, RefusedError
 from smets1.eui64 import Eui64, format_eui64
-from smets1.hardware.ezsp.modem import EzspModem, bellows_eui64, plain_eui64, status_of
+from smets1.hardware.ezsp.modem import NO_INDEX, EzspModem, bellows_eui64, plain_eui64, status_of
 from smets1.hardware.ezsp.statuses import DeviceUpdate, EmberNodeType, JoinDecision, SecurityBit, Status
 from smets1.hardware.radio import (
     BROADCAST_RX_ON,
@@ -338,7 +338,7 @@ class EzspJoining(EzspModem):
         finally:
             del self._leaving[eui64]
         (index,) = await self._ask("findKeyTableEntry", theirs, True)
-        if int(index) != 0xFF:
+        if int(index) != NO_INDEX:
             await self._ask("eraseKeyTableEntry", index)
             self._spawn(self._sync_keys(ezsp))  # for whom there was no room
         self._memory.forget(eui64)

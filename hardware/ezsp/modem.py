@@ -45,16 +45,23 @@ from smets1.hardware.radio import (
 )
 from smets1.hardware.rcp.pipe import BytePipe
 
-__all__ = ["EzspModem", "ModemConfig", "bellows_eui64", "plain_eui64", "status_of"]
+__all__ = [
+    "BINDING_TABLE_SIZE",
+    "NO_INDEX",
+    "EzspModem",
+    "ModemConfig",
+    "bellows_eui64",
+    "plain_eui64",
+    "status_of",
+]
 
 _log = getLogger(__name__)
 _REOPEN_S: Final = 1.0
 _WATCH_S: Final = 30.0
 _UP_WAIT_S: Final = 20.0
-KEY_TABLE_SIZE: Final = 24
-_BINDING_TABLE_SIZE: Final = 32
+_KEY_TABLE_SIZE: Final = 24
+BINDING_TABLE_SIZE: Final = 32
 _TRANSIENT_KEY_LIFE_S: Final = 3600
-_WIDE_STATUS_VERSION: Final = 14
 NO_INDEX: Final = 0xFF
 _DENY_KEY_REQUESTS: Final = 0x50
 _ALLOW_APP_KEY_REQUESTS: Final = 0x61
@@ -191,8 +198,8 @@ class EzspModem:
             )
         await ezsp.write_config({})
         for name, value in (
-            ("CONFIG_KEY_TABLE_SIZE", KEY_TABLE_SIZE),
-            ("CONFIG_BINDING_TABLE_SIZE", _BINDING_TABLE_SIZE),
+            ("CONFIG_KEY_TABLE_SIZE", _KEY_TABLE_SIZE),
+            ("CONFIG_BINDING_TABLE_SIZE", BINDING_TABLE_SIZE),
             ("CONFIG_TRANSIENT_KEY_TIMEOUT_S", _TRANSIENT_KEY_LIFE_S),
             ("CONFIG_APPLICATION_ZDO_FLAGS", _ZDO_REQUESTS_TOO),
         ):

@@ -22,10 +22,11 @@ from smets1.errors import MisuseError, NoAnswerError, RefusedError, SecurityErro
 from smets1.eui64 import Eui64, format_eui64
 from smets1.hardware.ezsp.fragments import MAX_BLOCKS, Collector, cut
 from smets1.hardware.ezsp.joining import EzspJoining
-from smets1.hardware.ezsp.modem import bellows_eui64, plain_eui64, status_of
+from smets1.hardware.ezsp.modem import BINDING_TABLE_SIZE, bellows_eui64, plain_eui64, status_of
 from smets1.hardware.ezsp.schema import Values
 from smets1.hardware.ezsp.statuses import ApsOption, EventUnits, IncomingType, KeyEvent, Status
 from smets1.hardware.radio import (
+    BROADCAST_ROUTERS,
     BROADCAST_RX_ON,
     ApsIndication,
     ApsMessage,
@@ -59,10 +60,8 @@ _RESPONSE: Final = 0x8000
 _UNICAST_BINDING: Final = 1
 _GROUP_BINDING: Final = 3
 _NEVER: Final = (0xFFFF, EventUnits.MINUTES)  # 45 days: a stick has no word for it
-_MAX_BINDINGS: Final = 32
 _ADDRESS_ENTRIES: Final = 16
 _RX_ON: Final = 0x08
-_ROUTERS: Final = 0xFFFC
 _MGMT_PERMIT: Final = 0x0036
 
 
@@ -329,7 +328,7 @@ class EzspRadio(EzspJoining):
         """Mgmt_Permit_Joining_req, to all routers."""
         self._transaction = self._transaction + 1 & 0xFF
         payload = bytes((self._transaction, duration_s, 1))
-        await self.send(self._zdp_message(_ROUTERS, _MGMT_PERMIT, payload))
+        await self.send(self._zdp_message(BROADCAST_ROUTERS, _MGMT_PERMIT, payload))
 
     # --- HanPort: bindings, which the stick keeps -----------------------------------------------------
 
@@ -352,7 +351,7 @@ class EzspRadio(EzspJoining):
 
     async def _read_bindings(self) -> None:
         entries = []
-        for index in range(_MAX_BINDINGS):
+        for index in range(BINDING_TABLE_SIZE):
             status, entry = await self._ask("getBinding", index)
             if status_of(status) is not Status.SUCCESS:
                 break

@@ -96,7 +96,6 @@ _VALUES: Final = {
     0x43: b"\x10\x27",
     ValueId.APS_FRAME_COUNTER: bytes(4),
 }
-_APS_COUNTER: Final = "stick/aps-counter"
 
 _FF8: Final = b"\xff" * 8
 _MFG_TOKENS: Final = {
