@@ -13,7 +13,7 @@ from typing import Any, Final
 from smets1.errors import MisuseError, NoAnswerError, RefusedError
 from smets1.eui64 import Eui64, format_eui64
 from smets1.hardware.ezsp.modem import NO_INDEX, EzspModem, bellows_eui64, plain_eui64, status_of
-from smets1.hardware.ezsp.statuses import DeviceUpdate, EmberNodeType, JoinDecision, SecurityBit, Status
+from smets1.hardware.ezsp.statuses import NODE_TYPES, DeviceUpdate, JoinDecision, SecurityBit, Status
 from smets1.hardware.radio import (
     BROADCAST_RX_ON,
     JoinedDevice,
@@ -42,11 +42,6 @@ _POWER_DBM: Final = 8
 _NOBODY: Final = 0xFFFF
 _NO_KEY: Final = bytes(16)
 _PAN_ACCESS_DENIED: Final = 2
-_NODE_TYPES: Final = {
-    NodeRole.ROUTER: EmberNodeType.ROUTER,
-    NodeRole.END_DEVICE: EmberNodeType.END_DEVICE,
-    NodeRole.SLEEPY_END_DEVICE: EmberNodeType.SLEEPY_END_DEVICE,
-}
 _FAILURES: Final = (
     Status.JOIN_FAILED,
     Status.NO_BEACONS,
@@ -227,7 +222,7 @@ class EzspJoining(EzspModem):
         extended_pan_id = plain_eui64(network.extendedPanId)
         parameters = self._parameters(extended_pan_id, int(network.panId), int(network.channel))
         types = self._line.ezsp.types
-        node_type = types.EmberNodeType(int(_NODE_TYPES[self._role]))
+        node_type = types.EmberNodeType(int(NODE_TYPES[self._role]))
         await self._go("joinNetwork", node_type, parameters, wait_s=_JOIN_WAIT_S)
         info = self._up_info()
         self._memory.set_key(

@@ -24,7 +24,7 @@ from smets1.hardware.ezsp.fragments import MAX_BLOCKS, Collector, cut
 from smets1.hardware.ezsp.joining import EzspJoining
 from smets1.hardware.ezsp.modem import BINDING_TABLE_SIZE, bellows_eui64, plain_eui64, status_of
 from smets1.hardware.ezsp.schema import Values
-from smets1.hardware.ezsp.statuses import ApsOption, EventUnits, IncomingType, KeyEvent, Status
+from smets1.hardware.ezsp.statuses import ApsOption, BindingType, EventUnits, IncomingType, KeyEvent, Status
 from smets1.hardware.radio import (
     BROADCAST_ROUTERS,
     BROADCAST_RX_ON,
@@ -57,8 +57,6 @@ _ACK_WINDOW: Final = 0xFF00
 _NWK_ADDR_REQ, _BIND_REQ, _UNBIND_REQ = 0x0000, 0x0021, 0x0022
 _DEVICE_ANNCE: Final = 0x0013
 _RESPONSE: Final = 0x8000
-_UNICAST_BINDING: Final = 1
-_GROUP_BINDING: Final = 3
 _NEVER: Final = (0xFFFF, EventUnits.MINUTES)  # 45 days: a stick has no word for it
 _ADDRESS_ENTRIES: Final = 16
 _RX_ON: Final = 0x08
@@ -338,7 +336,7 @@ class EzspRadio(EzspJoining):
             if (int(entry.local), int(entry.clusterId)) != (endpoint, cluster_id):
                 continue
             identifier = plain_eui64(entry.identifier)
-            if int(entry.type) == _GROUP_BINDING:
+            if int(entry.type) == BindingType.MULTICAST:
                 targets.append(BoundTarget(group=identifier & 0xFFFF))
                 continue
             short_address = self.known_short(identifier)
@@ -355,7 +353,7 @@ class EzspRadio(EzspJoining):
             status, entry = await self._ask("getBinding", index)
             if status_of(status) is not Status.SUCCESS:
                 break
-            if int(entry.type) in (_UNICAST_BINDING, _GROUP_BINDING):
+            if int(entry.type) in (BindingType.UNICAST, BindingType.MULTICAST):
                 entries.append(entry)
         self._bindings = entries
 

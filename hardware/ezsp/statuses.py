@@ -9,8 +9,12 @@ from __future__ import annotations
 from enum import IntEnum, IntFlag, unique
 from typing import Final
 
+from smets1.hardware.radio import NodeRole
+
 __all__ = [
+    "NODE_TYPES",
     "ApsOption",
+    "BindingType",
     "DeviceUpdate",
     "EmberNodeType",
     "EventUnits",
@@ -186,6 +190,24 @@ class EmberNodeType(IntEnum):
     ROUTER = 2
     END_DEVICE = 3
     SLEEPY_END_DEVICE = 4
+
+
+NODE_TYPES: Final = {
+    NodeRole.COORDINATOR: EmberNodeType.COORDINATOR,
+    NodeRole.ROUTER: EmberNodeType.ROUTER,
+    NodeRole.END_DEVICE: EmberNodeType.END_DEVICE,
+    NodeRole.SLEEPY_END_DEVICE: EmberNodeType.SLEEPY_END_DEVICE,
+}
+
+
+@unique
+class BindingType(IntEnum):
+    """EmberBindingTableEntry.type."""
+
+    UNUSED = 0
+    UNICAST = 1
+    MANY_TO_ONE = 2
+    MULTICAST = 3
 
 
 @unique

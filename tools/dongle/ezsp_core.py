@@ -20,21 +20,15 @@ from smets1.hardware.ezsp import AshData, AshLink, AshReset, AshRole, EzspFrame,
 from smets1.hardware.ezsp.ash import ResetCode
 from smets1.hardware.ezsp.commands import VERSIONS, Command
 from smets1.hardware.ezsp.schema import Values
-from smets1.hardware.ezsp.statuses import EmberNodeType, EzspError, Status
+from smets1.hardware.ezsp.statuses import EzspError, Status
 from smets1.hardware.radio import NodeRole, SimpleDescriptor, TransmitOutcome
 from smets1.tools.dongle.ezsp_stack import NcpStack
 
-__all__ = ["NODE_TYPES", "STACK_VERSIONS", "Answer", "Answers", "EzspCore", "PowerCycle"]
+__all__ = ["STACK_VERSIONS", "Answer", "Answers", "EzspCore", "PowerCycle"]
 
 STACK_VERSIONS: Final = {13: 0x7430, 14: 0x8000}
 _STACK_TYPE: Final = 2
 _ROLE: Final = "stick/role"
-NODE_TYPES: Final = {
-    NodeRole.COORDINATOR: EmberNodeType.COORDINATOR,
-    NodeRole.ROUTER: EmberNodeType.ROUTER,
-    NodeRole.END_DEVICE: EmberNodeType.END_DEVICE,
-    NodeRole.SLEEPY_END_DEVICE: EmberNodeType.SLEEPY_END_DEVICE,
-}
 
 Answer = Values | bytes | None
 """Values of the answer's fields; octets where a version's answer is odd; None: no answer at all."""

@@ -13,6 +13,7 @@ from smets1.firmware.zigbee.nwk import FIRST_BROADCAST
 from smets1.hardware.ezsp.schema import Values
 from smets1.hardware.ezsp.statuses import (
     ApsOption,
+    BindingType,
     IncomingType,
     OutgoingType,
     PolicyId,
@@ -31,8 +32,6 @@ _NOBODY: Final = 0xFFFF
 _NO_EUI64: Final = 0
 _NO_INDEX: Final = 0xFF
 _BLOCK_BITS: Final = 0xFF
-_UNICAST_BINDING: Final = 1
-_GROUP_BINDING: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,9 +113,7 @@ class EzspMessages(EzspNetwork):
         sent = self._sent[handle]
         if sent.aps["options"] & ApsOption.FRAGMENT and sent.aps["group_id"] & 0xFF:
             sequence = sent.aps["sequence"]
-        self._sent[handle] = _Sent(
-            sent.kind, sent.destination, {**sent.aps, "sequence": sequence}, sent.tag, sent.message
-        )
+        self._sent[handle] = replace(sent, aps={**sent.aps, "sequence": sequence})
         return {"status": Status.SUCCESS, "sequence": sequence}
 
     def _send_broadcast(self, destination: int, aps: Values, tag: int, message: bytes, **_: int) -> Answer:
@@ -340,7 +337,10 @@ class EzspMessages(EzspNetwork):
 
     def _is_address_active(self, index: int) -> Answer:
         return {
-            "is_active": any(sent.destination == index and sent.kind == 1 for sent in self._sent.values())
+            "is_active": any(
+                sent.destination == index and sent.kind == OutgoingType.VIA_ADDRESS_TABLE
+                for sent in self._sent.values()
+            )
         }
 
     def _replace_address(
@@ -411,7 +411,7 @@ class EzspMessages(EzspNetwork):
         if index < len(entries):
             bound = entries[index]
             record.update(
-                kind=_GROUP_BINDING if bound.destination is None else _UNICAST_BINDING,
+                kind=BindingType.MULTICAST if bound.destination is None else BindingType.UNICAST,
                 local_endpoint=bound.source_endpoint,
                 cluster_id=bound.cluster_id,
                 remote_endpoint=bound.destination_endpoint or 0,

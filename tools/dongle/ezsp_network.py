@@ -19,6 +19,7 @@ from smets1.firmware.zigbee.stack_events import (
 from smets1.firmware.zigbee.zdo import CHANGE_CHANNEL, MAX_SCAN_COUNT, MAX_SCAN_EXPONENT
 from smets1.hardware.ezsp.schema import Values
 from smets1.hardware.ezsp.statuses import (
+    NODE_TYPES,
     DeviceUpdate,
     EmberNodeType,
     EventUnits,
@@ -37,7 +38,7 @@ from smets1.hardware.radio import (
     channel_mask,
     channels_in,
 )
-from smets1.tools.dongle.ezsp_core import NODE_TYPES, Answer, Answers
+from smets1.tools.dongle.ezsp_core import Answer, Answers
 from smets1.tools.dongle.ezsp_settings import Counter, EzspSettings
 from smets1.tools.dongle.ezsp_stack import Moved
 

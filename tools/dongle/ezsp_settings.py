@@ -8,9 +8,9 @@ from typing import ClassVar, Final
 
 from smets1.eui64 import Eui64
 from smets1.hardware.ezsp.ash import ResetCode
-from smets1.hardware.ezsp.statuses import EzspError, Status
+from smets1.hardware.ezsp.statuses import NODE_TYPES, EzspError, Status
 from smets1.hardware.radio import CHANNELS, SimpleDescriptor, channel_mask
-from smets1.tools.dongle.ezsp_core import NODE_TYPES, STACK_VERSIONS, Answer, Answers, EzspCore
+from smets1.tools.dongle.ezsp_core import STACK_VERSIONS, Answer, Answers, EzspCore
 
 __all__ = ["ConfigId", "Counter", "EzspSettings", "ValueId"]
 
