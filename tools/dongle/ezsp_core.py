@@ -55,6 +55,7 @@ class EzspCore:
         self._now_us = 0
         self._rssi_dbm = -100
         self._orders: list[PowerCycle] = []
+        self._ash = AshLink(AshRole.STICK)
         self._boot(ResetCode.POWER_ON)
 
     # --- power ----------------------------------------------------------------------------------------
@@ -71,8 +72,6 @@ class EzspCore:
         self._handle = 0
         self._procedures: dict[int, Callable[[Any], None]] = {}
         self.endpoints: dict[int, SimpleDescriptor] = {}
-        if not hasattr(self, "_ash"):
-            self._ash = AshLink(AshRole.STICK)
         self._forget()
         self._make_stack(self._stored_role() or NodeRole.ROUTER, HanConfig())
         self._ash.restart(code)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
 from typing import ClassVar, Final
 
 from smets1.eui64 import Eui64
@@ -135,19 +134,18 @@ _DEFAULT_TOKENS: Final = {
 }
 
 
-@dataclass(slots=True)
 class Counter:
     """Places in the list of counters that something here counts. Source: UG100, EmberCounterType."""
 
-    COUNT: ClassVar[int] = 41
-    APS_RX_BROADCAST: ClassVar[int] = 6
-    APS_TX_BROADCAST: ClassVar[int] = 7
-    APS_RX_UNICAST: ClassVar[int] = 8
-    APS_TX_UNICAST_SUCCESS: ClassVar[int] = 9
-    APS_TX_UNICAST_RETRY: ClassVar[int] = 10
-    APS_TX_UNICAST_FAILED: ClassVar[int] = 11
-    JOIN_INDICATION: ClassVar[int] = 16
-    ASH_FRAMING_ERROR: ClassVar[int] = 19
+    COUNT: Final = 41
+    APS_RX_BROADCAST: Final = 6
+    APS_TX_BROADCAST: Final = 7
+    APS_RX_UNICAST: Final = 8
+    APS_TX_UNICAST_SUCCESS: Final = 9
+    APS_TX_UNICAST_RETRY: Final = 10
+    APS_TX_UNICAST_FAILED: Final = 11
+    JOIN_INDICATION: Final = 16
+    ASH_FRAMING_ERROR: Final = 19
 
 
 class EzspSettings(EzspCore):

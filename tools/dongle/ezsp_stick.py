@@ -122,9 +122,12 @@ class EzspStick(EzspMessages):
     def _index_of(self, eui64: Eui64) -> int:
         return next((index for index in self._key_indexes if self._key_owner(index) == eui64), _NO_INDEX)
 
+    def _free_index(self) -> int:
+        return next((index for index in self._key_indexes if self._key_owner(index) is None), _NO_INDEX)
+
     def _import_link(self, index: int, eui64: Eui64, key: bytes) -> Answer:
         if index == _NO_INDEX:
-            index = next((free for free in self._key_indexes if self._key_owner(free) is None), _NO_INDEX)
+            index = self._free_index()
         if index not in self._key_indexes:
             return {"status": Status.INDEX_OUT_OF_RANGE}
         if eui64 in _ANYBODY:
@@ -281,7 +284,7 @@ class EzspStick(EzspMessages):
         return {"status": Status.SUCCESS}
 
     def _on_no_key(self, now_us: int, partner: Eui64) -> None:
-        if self._asked.get(partner) == now_us or now_us >= self._asked.get(partner, now_us + 1):
+        if now_us >= self._asked.get(partner, now_us + 1):
             del self._asked[partner]
             self._tell_key(partner, KeyEvent.KEY_ESTABLISHMENT_TIMEOUT)
 
@@ -295,9 +298,8 @@ class EzspStick(EzspMessages):
         key = event.key
         self._asked.pop(key.partner, None)
         if self._index_of(key.partner) == _NO_INDEX:
-            free = (index for index in self._key_indexes if self._key_owner(index) is None)
-            index = next(free, None)
-            if index is not None:
+            index = self._free_index()
+            if index != _NO_INDEX:
                 self.nvm.put(self._key_name(index), key.partner.to_bytes(8, "big"))
                 self.nvm.commit()
         self._tell_key(key.partner, KeyEvent.APP_LINK_KEY_ESTABLISHED)
