@@ -13,6 +13,7 @@ from smets1.headend.credentials import CredentialBook, Credentials, PartyRole
 from smets1.headend.duis.codes import DeviceStatus, DeviceType
 from smets1.headend.inventory import Inventory, InventoryDevice
 from smets1.headend.srv.credentials import due_utc_us, new_credentials
+from smets1.headend.srv.dated import NOW_S, start_s
 from smets1.headend.srv.steps import Task
 
 __all__ = ["Effects"]
@@ -97,7 +98,7 @@ class Effects:
         """11.3, at once: the inventory shows the version from now on."""
         version = task.firmware_version(task.body.value("FirmwareHash") or "")
         device = self._inventory.find(task.device.eui64)
-        if device is not None and version is not None and task.body.find("ExecutionDateTime") is None:
+        if device is not None and version is not None and start_s(task) == NOW_S:
             self._inventory.put(replace(device, firmware_version=f"{version:08X}"))
 
     def _log_updated(self, task: Task, now_utc_us: int) -> None:

@@ -9,13 +9,12 @@ from __future__ import annotations
 
 from typing import Final
 
-from smets1.errors import InputError
-from smets1.firmware.civil import parse_utc, zigbee_s
 from smets1.firmware.zcl.clusters.smets1 import DEVICE_INFORMATION
 from smets1.firmware.zcl.status import Status
 from smets1.headend.duis.codes import DeviceType
 from smets1.headend.duis.request import XmlNode
 from smets1.headend.duis.response import DebugEntry, node
+from smets1.headend.srv.dated import NOW_S, WITHDRAW_S, start_s
 from smets1.headend.srv.meter import METERS, Place, command
 from smets1.headend.srv.steps import Outcome, Plan, PlanRun, RefusedByDeviceError, Task, succeed
 
@@ -23,8 +22,6 @@ __all__ = ["PLANS"]
 
 _RESPONSE: Final = "ActivateFirmwareRsp"
 _ENDPOINT: Final = 1
-_AT_ONCE: Final = 0
-_WITHDRAWN: Final = 0xFFFFFFFF
 # StatusASN1: which number goes with which status is an **assumption**.
 _NO_IMAGE_HELD: Final = 1
 
@@ -32,10 +29,10 @@ _NO_IMAGE_HELD: Final = 1
 def _activate(task: Task) -> PlanRun:
     if not task.device.is_upgradable:
         raise RefusedByDeviceError(f"a PPMID of Group ID {task.device.group_id} takes no firmware", 0x81)
-    when_s = _when_s(task)
+    when_s = start_s(task)
     version = task.firmware_version(task.body.value("FirmwareHash") or "")
-    if task.is_cancellation:
-        version = _WITHDRAWN  # whichever it is
+    if when_s == WITHDRAW_S:
+        version = WITHDRAW_S  # whichever it is
     if version is None:
         return _no_image()
     values, answer = yield from command(
@@ -49,21 +46,9 @@ def _activate(task: Task) -> PlanRun:
     )
     if values["status"] != Status.SUCCESS:
         return _no_image()
-    if when_s != _AT_ONCE:
+    if when_s != NOW_S:
         return succeed(_RESPONSE, answer=answer)
     return succeed(_RESPONSE, _code("success"), node("FirmwareVersion", f"{version:08X}"), answer=answer)
-
-
-def _when_s(task: Task) -> int:
-    """ZigBee UTC seconds, 0: at once, 0xFFFFFFFF: not any more."""
-    text = task.body.value("ExecutionDateTime")
-    if task.is_cancellation:
-        return _WITHDRAWN
-    try:
-        when_us = 0 if text is None else parse_utc(text)
-    except InputError as error:
-        raise RefusedByDeviceError(str(error), int(Status.INVALID_FIELD)) from None
-    return zigbee_s(when_us) if when_us > task.accepted_utc_us else _AT_ONCE
 
 
 def _no_image() -> Outcome:

@@ -27,18 +27,25 @@ from smets1.firmware.zcl.status import Side
 from smets1.headend.duis.codes import DeviceType
 from smets1.headend.duis.request import XmlNode
 from smets1.headend.duis.response import node
+from smets1.headend.srv.dated import NOW_S, WITHDRAW_S
 from smets1.headend.srv.frames import Value
 from smets1.headend.srv.meter import METERS_AND_PROXY, Place, command, place_to_command, read
-from smets1.headend.srv.steps import Answer, Plan, PlanRun, RefusedByDeviceError, Step, Task, succeed
+from smets1.headend.srv.steps import (
+    CANCELLED_UTC_US,
+    Answer,
+    Plan,
+    PlanRun,
+    RefusedByDeviceError,
+    Step,
+    Task,
+    succeed,
+)
 
 __all__ = ["PLANS"]
 
 _INVALID: Final = 0x85  # ZCL INVALID_FIELD
 _NO_VALUE: Final = 0x86  # ZCL UNSUPPORTED_ATTRIBUTE
-_AT_ONCE: Final = 0
-_TAKEN_BACK: Final = 0xFFFFFFFF  # SE 1.2: a start time that cancels what is pending
 _LATEST_S: Final = 0xFFFFFFFE
-_CANCELLATION_UTC_US: Final = parse_utc("3000-12-31T00:00:00Z")
 _MAX_U32: Final = 0xFFFFFFFF
 _GAS: Final = frozenset({DeviceType.GSME, DeviceType.GPF})
 _ESME: Final = frozenset({DeviceType.ESME})
@@ -91,13 +98,13 @@ def _instant_s(task: Task, name: str) -> int:
     """Seconds since 2000, 0 for none; what lies before 2000 is the first second."""
     text = task.body.value(name)
     if text is None:
-        return _AT_ONCE
+        return NOW_S
     try:
         utc_us = parse_utc(text)
     except InputError:
         raise _bad(name, text) from None
-    if utc_us == _CANCELLATION_UTC_US:
-        return _TAKEN_BACK
+    if utc_us == CANCELLED_UTC_US:
+        return WITHDRAW_S
     seconds = zigbee_s(utc_us)
     if seconds > _LATEST_S:
         raise _bad(name, text)
@@ -336,7 +343,7 @@ def _update_conversion(task: Task) -> PlanRun:
         is_critical=True,
         sender=Side.SERVER,
         issuer_event_id=task.issuer_event_id,
-        start_time=_AT_ONCE,
+        start_time=NOW_S,
         calorific_value=calorific_value,
         calorific_value_unit=_MJ_PER_M3,
         calorific_value_trailing_digit=0x10,
@@ -349,7 +356,7 @@ def _update_conversion(task: Task) -> PlanRun:
         is_critical=True,
         sender=Side.SERVER,
         issuer_event_id=task.issuer_event_id,
-        start_time=_AT_ONCE,
+        start_time=NOW_S,
         conversion_factor=factor,
         conversion_factor_trailing_digit=0x50,
     )

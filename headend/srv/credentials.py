@@ -17,9 +17,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from smets1.errors import InputError
 from smets1.eui64 import format_eui64
-from smets1.firmware.civil import parse_utc
 from smets1.headend.certificates import (
     CertificateRefusedError,
     CertificateUse,
@@ -113,7 +111,8 @@ def _common_owner(task: Task, ders: tuple[tuple[CertificateUse, bytes], ...]) ->
     for (use, _), certificate in zip(ders, certificates, strict=True):
         check_use(certificate, use)
     is_timed = task.body.value("ApplyTimeBasedCPVChecks") in ("true", "1")
-    check_path(certificates, path, at_utc_us=_execution_utc_us(task) if is_timed else None)
+    when_us = max(task.accepted_utc_us, task.execution_utc_us or 0)
+    check_path(certificates, path, at_utc_us=when_us if is_timed else None)
     owners = {owner_of(certificate) for certificate in certificates}
     if len(owners) > 1:
         raise CertificateRefusedError("the certificates are of several parties")
@@ -122,18 +121,9 @@ def _common_owner(task: Task, ders: tuple[tuple[CertificateUse, bytes], ...]) ->
 
 def due_utc_us(task: Task) -> int | None:
     """When the S1SP is to make the change; None: at once, or the DSP has waited already."""
-    if task.srv != "6.15.1" or (text := task.body.value("ExecutionDateTime")) is None:
+    if task.srv != "6.15.1" or (when_us := task.execution_utc_us) is None:
         return None
-    when_us = parse_utc(text)
     return when_us if when_us > task.accepted_utc_us else None
-
-
-def _execution_utc_us(task: Task) -> int:
-    text = task.body.value("ExecutionDateTime")
-    try:
-        return task.accepted_utc_us if text is None else max(task.accepted_utc_us, parse_utc(text))
-    except InputError as error:
-        raise RefusedByDeviceError(str(error), _INVALID) from None
 
 
 def _check_authority(task: Task, new: Credentials) -> None:

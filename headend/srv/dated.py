@@ -9,7 +9,7 @@ import hashlib
 from datetime import UTC, datetime
 from typing import Final
 
-from smets1.firmware.civil import from_datetime, parse_utc, zigbee_s
+from smets1.firmware.civil import from_datetime, zigbee_s
 from smets1.headend.srv.steps import RefusedByDeviceError, Task
 
 __all__ = ["NOW_S", "WITHDRAW_S", "set_id", "start_s"]
@@ -17,7 +17,6 @@ __all__ = ["NOW_S", "WITHDRAW_S", "set_id", "start_s"]
 NOW_S: Final = 0
 WITHDRAW_S: Final = 0xFFFFFFFF
 _INVALID: Final = 0x85  # ZCL INVALID_FIELD
-_WITHDRAWN_UTC_US: Final = from_datetime(datetime(3000, 12, 31, tzinfo=UTC))
 _LAST_UTC_US: Final = from_datetime(datetime(2136, 1, 1, tzinfo=UTC))
 _LARGEST_ID: Final = 0xFFFFFFF0
 
@@ -27,12 +26,9 @@ def start_s(task: Task) -> int:
 
     Raises RefusedByDeviceError for one that a ZigBee time cannot tell.
     """
-    text = task.body.value("ExecutionDateTime")
-    if text is None:
-        return NOW_S
-    utc_us = parse_utc(text)
-    if utc_us == _WITHDRAWN_UTC_US:
+    if task.is_cancellation:
         return WITHDRAW_S
+    utc_us = task.execution_utc_us or 0
     if utc_us >= _LAST_UTC_US:
         raise RefusedByDeviceError("ExecutionDateTime is beyond the year 2135", _INVALID)
     return zigbee_s(utc_us) if utc_us > task.accepted_utc_us else NOW_S

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Final, TypeAlias
 
-from smets1.errors import EmulatorError, InputError
+from smets1.errors import EmulatorError
 from smets1.eui64 import Eui64
 from smets1.firmware.civil import from_datetime, parse_utc, zigbee_s
 from smets1.headend.credentials import Credentials, PartyRole
@@ -113,13 +113,15 @@ class Task:
         return zigbee_s(self.accepted_utc_us)
 
     @property
+    def execution_utc_us(self) -> int | None:
+        """The ExecutionDateTime, None: at once. One that is no time was not accepted (see `access`)."""
+        text = self.body.value("ExecutionDateTime")
+        return None if text is None else parse_utc(text)
+
+    @property
     def is_cancellation(self) -> bool:
         """Whether it withdraws what the user has sent for a later date: the execution date is 3000-12-31."""
-        text = self.body.value("ExecutionDateTime")
-        try:
-            return text is not None and parse_utc(text) == CANCELLED_UTC_US
-        except InputError:
-            return False
+        return self.execution_utc_us == CANCELLED_UTC_US
 
     def first(self, device_type: DeviceType) -> InventoryDevice | None:
         return next((device for device in self.home if device.device_type is device_type), None)

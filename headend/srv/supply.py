@@ -11,6 +11,7 @@ from typing import Final
 from smets1.firmware.zcl.clusters.metering import METERING, SupplyStatus
 from smets1.headend.duis.codes import DeviceType
 from smets1.headend.duis.response import node
+from smets1.headend.srv.dated import NOW_S
 from smets1.headend.srv.meter import METERS, METERS_AND_PROXY, command, place_to_command, place_to_read, read
 from smets1.headend.srv.steps import Plan, PlanRun, RefusedByDeviceError, Task, succeed
 
@@ -18,7 +19,6 @@ __all__ = ["PLANS"]
 
 _NO_VALUE: Final = 0x86  # ZCL UNSUPPORTED_ATTRIBUTE
 _FAILURE: Final = 0x01  # ZCL FAILURE
-_AT_ONCE: Final = 0x00000000  # implementation time "now"
 # SupplyControlBits bit 0: an acknowledgement (Supply Status Response) is wanted.
 _WANTS_RESPONSE: Final = 0x01
 
@@ -41,7 +41,7 @@ def _change_to(status: SupplyStatus, response_name: str) -> Callable[[Task], Pla
             provider_id=task.provider_id,
             issuer_event_id=task.issuer_event_id,
             request_date_time=task.accepted_zigbee_s,
-            implementation_date_time=_AT_ONCE,
+            implementation_date_time=NOW_S,
             proposed_supply_status=status,
             supply_control_bits=_WANTS_RESPONSE,
         )

@@ -119,6 +119,21 @@ async def test_a_date_to_come_and_its_withdrawal(smets1_home: Any, schema: Any, 
     assert device.images.version == NEW
 
 
+async def test_dates_that_are_past_or_beyond_a_devices_time(smets1_home: Any, schema: Any) -> None:
+    home = await smets1_home(seed=3, toml=HOME, start="2024-03-01T00:00:00Z")
+    supplier, device = Supplier(home, schema), home.esme
+    octets = image(device)
+    await supplier.update(octets, device.eui64)
+    await home.clock.advance(minutes=30)
+    assert result(await supplier.activate(octets, device.eui64, "2200-01-01T00:00:00Z")) == ("false", None)
+    assert device.images.version == 1
+    past = await supplier.activate(octets, device.eui64, "2024-02-01T00:00:00Z")
+    assert result(past) == ("true", "success"), "at once"
+    await home.clock.advance(minutes=10)
+    assert device.images.version == NEW
+    assert home.headend.inventory.find(device.eui64).firmware_version == "00000002"
+
+
 @pytest.mark.parametrize("radio", ["air:", "ezsp:simulated"])
 async def test_an_image_that_is_damaged_on_its_way(smets1_home: Any, schema: Any, radio: str) -> None:
     """The word of it goes out by broadcast, on sticks just as the hub's takes the endpoint of the gas mirror."""
