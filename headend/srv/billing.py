@@ -14,16 +14,17 @@ from typing import Final
 
 from smets1.firmware.civil import format_utc, from_datetime, from_zigbee_s, parse_utc, to_datetime, zigbee_s
 from smets1.firmware.zcl.clusters.price import PRICE
+from smets1.firmware.zcl.status import Status
 from smets1.headend.duis.request import XmlNode
 from smets1.headend.duis.response import node
-from smets1.headend.srv.calendars import INVALID, minute_of, number, require, time_text
+from smets1.headend.srv.calendars import minute_of, time_text
+from smets1.headend.srv.content import number, require, required
 from smets1.headend.srv.meter import METERS, METERS_AND_PROXY, command, place_to_command
 from smets1.headend.srv.steps import Plan, PlanRun, RefusedByDeviceError, Task, succeed
 from smets1.headend.srv.tariff import publish
 
 __all__ = ["PLANS"]
 
-_NOT_FOUND: Final = 0x8B
 # Duration, and its type: 1 days, 2 weeks, 3 months.
 _LENGTHS: Final = {
     "Daily": (1, 1),
@@ -37,9 +38,8 @@ _NAMES: Final = {length: name for name, length in _LENGTHS.items()}
 
 
 def _update_calendar(task: Task) -> PlanRun:
-    calendar = task.body.find("GasBillingCalendar" if task.is_gas else "ElectricityBillingCalendar")
-    require(calendar is not None, "the calendar is that of the other fuel")
-    assert calendar is not None, "required"
+    element = "GasBillingCalendar" if task.is_gas else "ElectricityBillingCalendar"
+    calendar = required(task.body.find(element), "the calendar is that of the other fuel")
     name, start = _gas_start(calendar) if task.is_gas else _electricity_start(calendar, task)
     duration, kind = _LENGTHS[name]
     require(start.day <= 28 or (duration == 1 and kind < 3), "a period of months cannot start after the 28th")
@@ -66,9 +66,8 @@ def _gas_start(calendar: XmlNode) -> tuple[str, datetime]:
 
 
 def _electricity_start(calendar: XmlNode, task: Task) -> tuple[str, datetime]:
-    chosen = next((child for child in calendar.children if child.name in _LENGTHS), None)
-    if chosen is None:
-        raise RefusedByDeviceError("the calendar has no period", INVALID)
+    named = (child for child in calendar.children if child.name in _LENGTHS)
+    chosen = required(next(named, None), "the calendar has no period")
     hour, minute = divmod(minute_of(calendar.value("BillingTime")), 60)
     now = to_datetime(task.accepted_utc_us)
     start = now.replace(hour=hour, minute=minute, second=0, microsecond=0)
@@ -106,7 +105,7 @@ def _read_calendar(task: Task) -> PlanRun:
             tariff_type=0,
         )
     except RefusedByDeviceError as error:
-        if error.status != _NOT_FOUND:
+        if error.status != Status.NOT_FOUND:
             raise
         return succeed("ReadDeviceConfigurationDataBillingCalendarRsp", answer=None)
     start = to_datetime(from_zigbee_s(values["billing_period_start_time"])).astimezone(UTC)

@@ -23,6 +23,7 @@ from smets1.firmware.zcl.clusters.snapshots import (
 )
 from smets1.headend.duis.request import XmlNode
 from smets1.headend.duis.response import node
+from smets1.headend.srv.content import fuel_node
 from smets1.headend.srv.frames import Value
 from smets1.headend.srv.log_reads import LogPeriod, read_snapshots
 from smets1.headend.srv.meter import METERS_AND_PROXY, command, place_to_read
@@ -143,8 +144,7 @@ def _billing_log(
         )
         rows = [entry(_Registers(row), is_gas=task.is_gas) for row in snapshots[-_SNAPSHOTS:]]
         rows += [node(account_name(task), _account(row)) for row in accounts[-_SNAPSHOTS:]]
-        content = node("Gas" if task.is_gas else "Electricity", rows)
-        return succeed(response_name, content, answer=second or first)
+        return succeed(response_name, fuel_node(task, *rows), answer=second or first)
 
     return run
 
@@ -212,10 +212,6 @@ def _daily_reads(task: Task) -> PlanRun:
     return succeed("RetrieveImportDailyReadLogRsp", *entries, answer=answer)
 
 
-def _fuel(task: Task) -> XmlNode | None:
-    return node("Gas" if task.is_gas else "Electricity", [])
-
-
 PLANS: Final = (
     Plan(
         srv="4.4.2",
@@ -228,7 +224,7 @@ PLANS: Final = (
             _change_entry,
             lambda _: "LogEntryPrepaymentData",
         ),
-        failure_content=_fuel,
+        failure_content=fuel_node,
     ),
     Plan(
         srv="4.4.3",
@@ -241,7 +237,7 @@ PLANS: Final = (
             _calendar_entry,
             lambda task: f"{'GSME' if task.is_gas else 'ESME'}BillingPrepaymentDataLogEntry",
         ),
-        failure_content=_fuel,
+        failure_content=fuel_node,
     ),
     Plan(
         srv="4.4.4",

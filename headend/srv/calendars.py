@@ -15,28 +15,25 @@ from smets1.firmware.zcl.clusters.calendar import CALENDAR, CalendarType
 from smets1.firmware.zcl.types import ZclDate
 from smets1.headend.duis.request import XmlNode
 from smets1.headend.duis.response import node
+from smets1.headend.srv.content import index_of, number, require, required
 from smets1.headend.srv.frames import Value
 from smets1.headend.srv.meter import Place, command
-from smets1.headend.srv.steps import Answer, RefusedByDeviceError, Step
+from smets1.headend.srv.steps import Answer, Step
 
 __all__ = [
     "ELECTRICITY_TARIFF",
     "GAS_NON_DISABLEMENT",
     "GAS_TARIFF",
-    "INVALID",
     "CalendarForm",
     "Published",
     "calendar_frames",
     "date_node",
     "minute_of",
-    "number",
     "read_calendar",
-    "require",
     "time_text",
     "zcl_date",
 ]
 
-INVALID: Final = 0x85  # ZCL INVALID_FIELD
 _ANY: Final = 0xFF
 _LAST_DAYS: Final = {"LastDayOfMonth": 32, "SecondLastDayOfMonth": 33}
 _TIME: Final = re.compile(r"(\d\d):(\d\d):00(\.0+)?(Z|[+-]00:00)?")
@@ -49,26 +46,9 @@ Published = tuple[str, dict[str, Value]]
 """A publish command and its values."""
 
 
-def require(is_so: bool, reason: str) -> None:
-    """Raises RefusedByDeviceError for a request that no meter can carry out."""
-    if not is_so:
-        raise RefusedByDeviceError(reason, INVALID)
-
-
-def number(element: XmlNode, *path: str) -> int:
-    """Of an element that the schema wants to be there."""
-    text = element.value(*path)
-    try:
-        return int(text or "")
-    except ValueError:
-        raise RefusedByDeviceError(f"{path[-1] if path else element.name} is no number", INVALID) from None
-
-
 def minute_of(text: str | None) -> int:
     """'07:30:00.00Z' -> 450; meters switch at whole minutes UTC. 24:00:00 is midnight too."""
-    match = _TIME.fullmatch(text or "")
-    require(match is not None, f"{text} is no whole minute of a UTC day")
-    assert match is not None, "required"
+    match = required(_TIME.fullmatch(text or ""), f"{text} is no whole minute of a UTC day")
     minute = int(match[1]) * 60 + int(match[2])
     require(minute <= 1440 and int(match[2]) < 60, f"{text} is no time of day")
     return minute % 1440
@@ -244,11 +224,7 @@ def _action(switch: XmlNode) -> int:
 
 def _week_days(week: XmlNode) -> dict[str, Value]:
     """By their index, Monday first."""
-    days = {
-        int(dict(child.attributes)["index"]): number(child)
-        for child in week.children
-        if child.name == "ReferencedDayName"
-    }
+    days = {index_of(child): number(child) for child in week.children if child.name == "ReferencedDayName"}
     require(sorted(days) == list(range(1, 8)), "a week has not its seven days")
     return {f"day_id_ref_{name}": days[index] for index, name in enumerate(_WEEKDAYS, start=1)}
 

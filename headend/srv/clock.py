@@ -11,16 +11,15 @@ from __future__ import annotations
 
 from typing import Final
 
-from smets1.errors import InputError
-from smets1.firmware.civil import format_utc, from_zigbee_s, parse_utc, zigbee_s
+from smets1.firmware.civil import format_utc, from_zigbee_s, zigbee_s
 from smets1.firmware.zcl.clusters.smets1 import DEVICE_INFORMATION
 from smets1.headend.duis.response import node
+from smets1.headend.srv.content import require, utc_us
 from smets1.headend.srv.meter import METERS, command, place_to_command
-from smets1.headend.srv.steps import Plan, PlanRun, RefusedByDeviceError, Task, succeed
+from smets1.headend.srv.steps import Plan, PlanRun, Task, succeed
 
 __all__ = ["PLANS"]
 
-_INVALID: Final = 0x85  # ZCL INVALID_FIELD
 _MAX_TOLERANCE_S: Final = 86_400
 _MAX_S: Final = 0xFFFFFFFE
 
@@ -30,8 +29,8 @@ _STATUSES: Final = {0: "invalid", 1: "reliable", 2: "unreliable"}
 
 def _synchronise(task: Task) -> PlanRun:
     current_s, tolerance_s = _current_s(task), task.body.value("TolerancePeriod") or ""
-    if not tolerance_s.isdecimal() or int(tolerance_s) > _MAX_TOLERANCE_S:
-        raise RefusedByDeviceError(f"TolerancePeriod is 0 to {_MAX_TOLERANCE_S} s", _INVALID)
+    is_tolerance = tolerance_s.isdecimal() and int(tolerance_s) <= _MAX_TOLERANCE_S
+    require(is_tolerance, f"TolerancePeriod is 0 to {_MAX_TOLERANCE_S} s")
     values, answer = yield from command(
         place_to_command(task),
         DEVICE_INFORMATION.cluster_id,
@@ -55,13 +54,9 @@ def _synchronise(task: Task) -> PlanRun:
 
 
 def _current_s(task: Task) -> int:
-    text = task.body.value("CurrentDateTime") or ""
-    try:
-        seconds = zigbee_s(parse_utc(text))
-    except InputError as error:
-        raise RefusedByDeviceError(str(error), _INVALID) from None
-    if not 0 < seconds <= _MAX_S:
-        raise RefusedByDeviceError(f"CurrentDateTime cannot be {text}", _INVALID)
+    text = task.body.value("CurrentDateTime")
+    seconds = zigbee_s(utc_us(text))
+    require(0 < seconds <= _MAX_S, f"CurrentDateTime cannot be {text}")
     return seconds
 
 

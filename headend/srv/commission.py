@@ -8,21 +8,15 @@ from __future__ import annotations
 
 from typing import Final
 
-from smets1.errors import InputError
-from smets1.firmware.civil import parse_utc
+from smets1.headend.srv.content import utc_us
 from smets1.headend.srv.meter import METERS
-from smets1.headend.srv.steps import Plan, PlanRun, RefusedByDeviceError, Task, succeed
+from smets1.headend.srv.steps import Plan, PlanRun, Task, succeed
 
 __all__ = ["PLANS"]
 
-_INVALID: Final = 0x85  # ZCL INVALID_FIELD
-
 
 def _commission(task: Task) -> PlanRun:
-    try:
-        parse_utc(task.body.value("CurrentDateTime") or "")
-    except InputError as error:
-        raise RefusedByDeviceError(str(error), _INVALID) from None
+    utc_us(task.body.value("CurrentDateTime"))
     yield from ()  # a plan that asks no device
     return succeed("CommissionDeviceSynchroniseClockRsp", answer=None)
 

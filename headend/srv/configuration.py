@@ -23,10 +23,11 @@ from smets1.firmware.zcl.clusters.device_management import DEVICE_MANAGEMENT
 from smets1.firmware.zcl.clusters.metering import METERING, SupplyStatus, UnitOfMeasure
 from smets1.firmware.zcl.clusters.price import PRICE
 from smets1.firmware.zcl.clusters.smets1 import DEVICE_INFORMATION, ConfigureOptions
-from smets1.firmware.zcl.status import Side
+from smets1.firmware.zcl.status import Side, Status
 from smets1.headend.duis.codes import DeviceType
 from smets1.headend.duis.request import XmlNode
 from smets1.headend.duis.response import node
+from smets1.headend.srv.content import invalid, require
 from smets1.headend.srv.dated import NOW_S, WITHDRAW_S
 from smets1.headend.srv.frames import Value
 from smets1.headend.srv.meter import METERS_AND_PROXY, Place, command, place_to_command, read
@@ -43,8 +44,6 @@ from smets1.headend.srv.steps import (
 
 __all__ = ["PLANS"]
 
-_INVALID: Final = 0x85  # ZCL INVALID_FIELD
-_NO_VALUE: Final = 0x86  # ZCL UNSUPPORTED_ATTRIBUTE
 _LATEST_S: Final = 0xFFFFFFFE
 _MAX_U32: Final = 0xFFFFFFFF
 _GAS: Final = frozenset({DeviceType.GSME, DeviceType.GPF})
@@ -61,7 +60,7 @@ _LIMITED: Final = {"Disable": SupplyStatus.SUPPLY_OFF_ARMED, "Unchanged": Supply
 
 
 def _bad(name: str, text: str | None) -> RefusedByDeviceError:
-    return RefusedByDeviceError(f"{name} cannot be {text!r}", _INVALID)
+    return invalid(f"{name} cannot be {text!r}")
 
 
 def _number(body: XmlNode, *path: str, high: int = _MAX_U32) -> int:
@@ -185,8 +184,7 @@ _AVERAGE_PERIOD: Final = ("average_rms_voltage_measurement_period", 60)
 
 def _update_voltage(task: Task) -> PlanRun:
     body = task.body
-    if body.find("SinglePhaseVoltageSettings") is None:
-        raise RefusedByDeviceError("the meter has one phase", _INVALID)
+    require(body.find("SinglePhaseVoltageSettings") is not None, "the meter has one phase")
     groups = (
         ("RMSVoltageSettings", _RMS),
         ("SinglePhaseVoltageSettings", {**_AVERAGE, "AverageRMSVoltageMeasurementPeriod": _AVERAGE_PERIOD}),
@@ -243,8 +241,8 @@ _POWER: Final = {
 
 def _update_power_thresholds(task: Task) -> PlanRun:
     values = {parameter: _number(task.body, element) for element, parameter in _POWER.items()}
-    if values["low_medium_power_threshold"] > values["medium_high_power_threshold"]:
-        raise RefusedByDeviceError("the lower power threshold is above the higher one", _INVALID)
+    is_rising = values["low_medium_power_threshold"] <= values["medium_high_power_threshold"]
+    require(is_rising, "the lower power threshold is above the higher one")
     answer = yield from _configure(place_to_command(task), values)
     return succeed("UpdateDeviceConfigurationInstantaneousPowerThresholdRsp", answer=answer)
 
@@ -254,7 +252,7 @@ def _read_power_thresholds(task: Task) -> PlanRun:
     place, names = place_to_command(task), ("low_medium_threshold", "medium_high_threshold")
     values, answer = yield from read(place, DEVICE_MANAGEMENT.cluster_id, *names)
     if not values:
-        raise RefusedByDeviceError("the meter gives no power thresholds", _NO_VALUE)
+        raise RefusedByDeviceError("the meter gives no power thresholds", Status.UNSUPPORTED_ATTRIBUTE)
     return succeed(
         "ReadDeviceConfigurationInstantaneousPowerThresholdsRsp",
         *(node(element, values.get(name)) for element, name in zip(_POWER, names, strict=True)),

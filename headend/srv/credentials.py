@@ -18,6 +18,7 @@ from __future__ import annotations
 from typing import Final
 
 from smets1.eui64 import format_eui64
+from smets1.firmware.zcl.status import Status
 from smets1.headend.certificates import (
     CertificateRefusedError,
     CertificateUse,
@@ -32,6 +33,7 @@ from smets1.headend.credentials import Credentials, PartyRole
 from smets1.headend.duis.codes import UserRole
 from smets1.headend.duis.request import XmlNode
 from smets1.headend.duis.response import DebugEntry, node
+from smets1.headend.srv.content import invalid, require
 from smets1.headend.srv.meter import METERS_AND_PROXY
 from smets1.headend.srv.steps import Outcome, Plan, PlanRun, RefusedByDeviceError, Task, succeed
 
@@ -56,8 +58,6 @@ _STATUS: Final = {
     "trustAnchorNotFound": 25,
     "other": 127,
 }
-_NOT_AUTHORISED: Final = 0x7E  # ZCL NOT_AUTHORIZED
-_INVALID: Final = 0x85  # ZCL INVALID_FIELD
 
 
 def new_credentials(task: Task) -> Credentials:
@@ -75,8 +75,7 @@ def new_credentials(task: Task) -> Credentials:
         holder = holder.find("SupplierOrNetworkOperatorCertificates") or holder
     given = [(use, holder.value(f"{use}Certificate")) for use in CertificateUse] if holder else []
     ders = tuple((use, decode_base64(text)) for use, text in given if text is not None)
-    if not ders:
-        raise RefusedByDeviceError("the request holds no certificate", _INVALID)
+    require(bool(ders), "the request holds no certificate")
     return Credentials(
         role=role,
         owner=_common_owner(task, ders),
@@ -90,14 +89,14 @@ def _role(text: str | None) -> PartyRole:
     try:
         return PartyRole(text or "")
     except ValueError:
-        raise RefusedByDeviceError(f"a SMETS1 device has no {text}", _INVALID) from None
+        raise invalid(f"a SMETS1 device has no {text}") from None
 
 
 def _floor(text: str | None) -> int | None:
     if text is None:
         return None
-    if not (text.isascii() and text.isdigit() and len(text) < 20):
-        raise RefusedByDeviceError("a floor sequence number is not a number", _INVALID)
+    is_number = text.isascii() and text.isdigit() and len(text) < 20
+    require(is_number, "a floor sequence number is not a number")
     return int(text)
 
 
@@ -131,14 +130,16 @@ def _check_authority(task: Task, new: Credentials) -> None:
     if task.srv == _COS:
         mpxn = (task.body.value("ImportMPxN") or "").lstrip("0")
         if task.device.mpxn is not None and mpxn != task.device.mpxn.lstrip("0"):
-            raise RefusedByDeviceError("the meter is not of that MPxN", _NOT_AUTHORISED)
+            raise RefusedByDeviceError("the meter is not of that MPxN", Status.NOT_AUTHORIZED)
     elif task.srv == _HANDOVER:
         if held is not None and held.owner != new.owner:
-            raise RefusedByDeviceError(f"the device has a {new.role} already", _NOT_AUTHORISED)
+            raise RefusedByDeviceError(f"the device has a {new.role} already", Status.NOT_AUTHORIZED)
     elif task.role not in _ROLES[new.role]:
-        raise RefusedByDeviceError(f"only a {new.role} replaces a {new.role}'s", _NOT_AUTHORISED)
+        raise RefusedByDeviceError(f"only a {new.role} replaces a {new.role}'s", Status.NOT_AUTHORIZED)
     elif held is not None and held.owner != task.originator:
-        raise RefusedByDeviceError(f"the device's {new.role} is {format_eui64(held.owner)}", _NOT_AUTHORISED)
+        raise RefusedByDeviceError(
+            f"the device's {new.role} is {format_eui64(held.owner)}", Status.NOT_AUTHORIZED
+        )
 
 
 def _update(task: Task) -> PlanRun:

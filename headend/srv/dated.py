@@ -10,13 +10,13 @@ from datetime import UTC, datetime
 from typing import Final
 
 from smets1.firmware.civil import from_datetime, zigbee_s
-from smets1.headend.srv.steps import RefusedByDeviceError, Task
+from smets1.headend.srv.content import require
+from smets1.headend.srv.steps import Task
 
 __all__ = ["NOW_S", "WITHDRAW_S", "set_id", "start_s"]
 
 NOW_S: Final = 0
 WITHDRAW_S: Final = 0xFFFFFFFF
-_INVALID: Final = 0x85  # ZCL INVALID_FIELD
 _LAST_UTC_US: Final = from_datetime(datetime(2136, 1, 1, tzinfo=UTC))
 _LARGEST_ID: Final = 0xFFFFFFF0
 
@@ -29,8 +29,7 @@ def start_s(task: Task) -> int:
     if task.is_cancellation:
         return WITHDRAW_S
     utc_us = task.execution_utc_us or 0
-    if utc_us >= _LAST_UTC_US:
-        raise RefusedByDeviceError("ExecutionDateTime is beyond the year 2135", _INVALID)
+    require(utc_us < _LAST_UTC_US, "ExecutionDateTime is beyond the year 2135")
     return zigbee_s(utc_us) if utc_us > task.accepted_utc_us else NOW_S
 
 

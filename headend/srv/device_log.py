@@ -22,10 +22,12 @@ from smets1.eui64 import format_eui64
 from smets1.firmware.civil import format_utc, from_zigbee_s
 from smets1.firmware.crypto.mmo import format_install_code
 from smets1.firmware.zcl.clusters.smets1 import HUB_CONTROL, DeviceLogOperation
+from smets1.firmware.zcl.status import Status
 from smets1.headend.duis.codes import DeviceType
 from smets1.headend.duis.request import XmlNode
 from smets1.headend.duis.response import node
 from smets1.headend.inventory import InventoryDevice
+from smets1.headend.srv.content import invalid, required
 from smets1.headend.srv.frames import Value
 from smets1.headend.srv.meter import Place, command
 from smets1.headend.srv.steps import Answer, Plan, PlanRun, RefusedByDeviceError, Step, Task, succeed
@@ -46,8 +48,6 @@ _PARTNERS: Final = {
 }
 _LOG_TYPES: Final = {DeviceType.IHD: "Type2", DeviceType.CAD: "Type2"}
 
-_NOT_FOUND: Final = 0x8B  # ZCL
-_INVALID: Final = 0x85  # ZCL INVALID_FIELD
 # As the hub's device log numbers them: GBCS device types.
 _TYPE_CODES: Final = {
     DeviceType.GSME: 0,
@@ -112,18 +112,17 @@ def _partner_entries(task: Task, entries: _Entries) -> list[XmlNode | None]:
 
 
 def _update_log(task: Task) -> PlanRun:
-    device, added = task.other, task.body.find("AddDeviceToCHFWhitelist")
+    device = task.other
     is_added = task.body.value("RequestType") == "Add"
     if device is None:
-        raise RefusedByDeviceError("the device is not in the inventory", _NOT_FOUND)
+        raise RefusedByDeviceError("the device is not in the inventory", Status.NOT_FOUND)
     install_code = b""
     if is_added:
-        if added is None:
-            raise RefusedByDeviceError("AddDeviceToCHFWhitelist is missing", _INVALID)
+        added = required(task.body.find("AddDeviceToCHFWhitelist"), "AddDeviceToCHFWhitelist is missing")
         try:
             install_code = format_install_code(bytes.fromhex(added.value("InstallCode") or ""))
         except (ValueError, DecodeError):
-            raise RefusedByDeviceError("InstallCode has not 6, 8, 12 or 16 octets", _INVALID) from None
+            raise invalid("InstallCode has not 6, 8, 12 or 16 octets") from None
     operation = DeviceLogOperation.ADD if is_added else DeviceLogOperation.REMOVE
     answer = yield from _write_log(task, operation, device, install_code)
     return succeed("UpdateHANDeviceLogRsp", answer=answer)
@@ -152,7 +151,7 @@ def _join(response_name: str) -> Callable[[Task], PlanRun]:
         entries, answer = yield from _all_entries(task)
         other = task.other
         if other is None or not _is_on_hub(other, task, entries):
-            raise RefusedByDeviceError("the other device is not on the hub's device log", _NOT_FOUND)
+            raise RefusedByDeviceError("the other device is not on the hub's device log", Status.NOT_FOUND)
         return succeed(response_name, _asn1("joinResponseCode", "success"), answer=answer)
 
     return join
@@ -169,7 +168,7 @@ def _unjoin(response_name: str) -> Callable[[Task], PlanRun]:
     def unjoin(task: Task) -> PlanRun:
         other = task.other
         if other is None or other.device_type not in (DeviceType.GSME, *_DISPLAYS):
-            raise RefusedByDeviceError("the other device is not on the hub's device log", _NOT_FOUND)
+            raise RefusedByDeviceError("the other device is not on the hub's device log", Status.NOT_FOUND)
         answer = yield from _write_log(task, DeviceLogOperation.REMOVE, other)
         return succeed(response_name, _asn1("unjoinResponseCode", "success"), answer=answer)
 
@@ -227,7 +226,7 @@ def _commissioned_join(response_name: str) -> Callable[[Task], PlanRun]:
     def join(task: Task) -> PlanRun:
         yield from ()
         if task.other is None:
-            raise RefusedByDeviceError("the other device is not in the inventory", _NOT_FOUND)
+            raise RefusedByDeviceError("the other device is not in the inventory", Status.NOT_FOUND)
         return succeed(response_name, _asn1("joinResponseCode", "success"), answer=None)
 
     return join

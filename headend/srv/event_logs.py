@@ -14,10 +14,12 @@ from typing import Final
 from smets1.firmware.civil import format_utc, from_zigbee_s
 from smets1.firmware.zcl.clusters.events import EVENTS, EventLogId
 from smets1.firmware.zcl.clusters.meter_data import POWER_EVENT_CODE, POWER_EVENTS
+from smets1.firmware.zcl.status import Status
 from smets1.headend.alert_codes import DEVICE_ALERTS
 from smets1.headend.duis.codes import DeviceType
 from smets1.headend.duis.request import XmlNode
 from smets1.headend.duis.response import node
+from smets1.headend.srv.content import invalid
 from smets1.headend.srv.frames import Value
 from smets1.headend.srv.log_reads import LogPeriod, read_events
 from smets1.headend.srv.meter import METERS, METERS_AND_PROXY, Place, command, place_to_command, place_to_read
@@ -27,7 +29,6 @@ __all__ = ["PLANS"]
 
 _ENTRIES: Final = 100
 _ENDPOINT: Final = 1
-_INVALID: Final = 0x85  # ZCL INVALID_FIELD
 _ALCS: Final = "ALCSEvent"
 
 _LOGS: Final = {
@@ -51,7 +52,7 @@ def _read_log(task: Task) -> PlanRun:
         or (name == "PowerEvent" and device_type is not DeviceType.ESME)
         or (is_of_gas_meter and not task.is_gas)
     ):
-        raise RefusedByDeviceError(f"{device_type} has no log {name!r}", _INVALID)
+        raise invalid(f"{device_type} has no log {name!r}")
     is_hubs_own = device_type in _HUB and not is_of_gas_meter
     place = Place(task.device.eui64, _ENDPOINT) if is_hubs_own else place_to_read(task)
     rows, answer = yield from read_events(place, period, int(_LOGS[name]))
@@ -90,7 +91,7 @@ def _plain(code: int, data: bytes) -> str | None:
 def _clear(task: Task) -> PlanRun:
     if task.body.value("ESMEEventLogType") == "ALCS":
         if task.is_gas:
-            raise RefusedByDeviceError("a gas meter has no ALCS event log", _INVALID)
+            raise invalid("a gas meter has no ALCS event log")
         return succeed("ClearEventLogRsp", answer=None)
     values, answer = yield from command(
         place_to_command(task),
@@ -101,7 +102,7 @@ def _clear(task: Task) -> PlanRun:
         log_id=int(EventLogId.GENERAL_EVENT_LOG),
     )
     if not values["cleared_events_logs"] & 1 << EventLogId.GENERAL_EVENT_LOG:
-        raise RefusedByDeviceError("the meter has not cleared its event log", 0x01)  # ZCL FAILURE
+        raise RefusedByDeviceError("the meter has not cleared its event log", Status.FAILURE)
     return succeed("ClearEventLogRsp", answer=answer)
 
 

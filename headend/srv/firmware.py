@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Final
 
 from smets1.firmware.zcl.clusters.smets1 import DEVICE_INFORMATION
+from smets1.firmware.zcl.status import Status
 from smets1.headend.duis.codes import DeviceType
 from smets1.headend.duis.response import node
 from smets1.headend.srv.meter import Place, read
@@ -15,7 +16,6 @@ from smets1.headend.srv.steps import Plan, PlanRun, RefusedByDeviceError, Task, 
 
 __all__ = ["PLANS"]
 
-_NO_VALUE: Final = 0x86  # ZCL UNSUPPORTED_ATTRIBUTE
 _ENDPOINT: Final = 1
 _MIRROR_ENDPOINT: Final = 2
 _DEVICES: Final = frozenset(
@@ -29,7 +29,7 @@ def _firmware_version(task: Task) -> PlanRun:
     values, answer = yield from read(place, DEVICE_INFORMATION.cluster_id, "firmware_version")
     version = values.get("firmware_version")
     if version is None:
-        raise RefusedByDeviceError("the device gives no firmware version", _NO_VALUE)
+        raise RefusedByDeviceError("the device gives no firmware version", Status.UNSUPPORTED_ATTRIBUTE)
     return succeed("ReadFirmwareVersionRsp", node("FirmwareVersion", f"{version:08X}"), answer=answer)
 
 

@@ -11,14 +11,15 @@ from collections.abc import Generator
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
-from smets1.errors import DecodeError, InputError
-from smets1.firmware.civil import parse_utc, zigbee_s
+from smets1.errors import DecodeError
+from smets1.firmware.civil import zigbee_s
 from smets1.firmware.zcl.clusters.events import EVENTS
 from smets1.firmware.zcl.clusters.meter_data import METER_DATA
 from smets1.firmware.zcl.clusters.metering import METERING
 from smets1.firmware.zcl.clusters.snapshots import SampleId, SampleType
 from smets1.firmware.zcl.log_pages import SAMPLES_A_PAGE, samples_of
 from smets1.firmware.zcl.status import Status
+from smets1.headend.srv.content import require, utc_us
 from smets1.headend.srv.frames import Value
 from smets1.headend.srv.meter import Place, command
 from smets1.headend.srv.steps import Answer, RefusedByDeviceError, Step, Task
@@ -27,13 +28,11 @@ __all__ = ["LogPeriod", "LogRead", "read_events", "read_samples", "read_snapshot
 
 _LAYER: Final = "log"
 _LATEST: Final = 0xFFFFFFFE  # seconds since 2000 that ZigBee can say
-_INVALID: Final = 0x85  # ZCL INVALID_FIELD
 _FULL_INFORMATION: Final = 0x10
 _EVENTS_ASKED: Final = 15
 _VOLTAGES_ASKED: Final = 128
 _MAX_SNAPSHOTS: Final = 255  # an offset has eight bits
 _EVENT_READINGS: Final = 5
-_BUSY: Final = 0x94  # ZCL TIMEOUT
 
 Rows: TypeAlias = list[dict[str, Value]]
 LogRead: TypeAlias = Generator[Step, Answer, tuple[list[tuple[int, int]], Answer]]
@@ -51,15 +50,9 @@ class LogPeriod:
     def of(cls, task: Task) -> LogPeriod:
         """Of the request. Raises RefusedByDeviceError for one that is missing or ends before it begins."""
         period = task.body.find("ReadLogPeriod")
-        try:
-            start_us, end_us = (
-                parse_utc((period.value(name) if period else None) or "")
-                for name in ("StartDateTime", "EndDateTime")
-            )
-        except InputError as error:
-            raise RefusedByDeviceError(str(error), _INVALID) from None
-        if end_us < start_us:
-            raise RefusedByDeviceError("the period ends before it begins", _INVALID)
+        names = ("StartDateTime", "EndDateTime")
+        start_us, end_us = (utc_us(period.value(name) if period else None) for name in names)
+        require(end_us >= start_us, "the period ends before it begins")
         start_s = zigbee_s(start_us + 999_999)  # a fraction of a second is behind the whole one
         return cls(start_s=_limited(start_s), end_s=_limited(zigbee_s(end_us)))
 
@@ -172,7 +165,7 @@ def read_events(place: Place, period: LogPeriod, log_id: int) -> Generator[Step,
         rows, answer = yield from _read_events_once(place, period, log_id)
         if rows is not None:
             return rows[::-1], answer
-    raise RefusedByDeviceError("the log changes while it is read", _BUSY)
+    raise RefusedByDeviceError("the log changes while it is read", Status.TIMEOUT)
 
 
 def _read_events_once(

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from smets1.eui64 import Eui64
-from smets1.firmware.zcl.status import Side
+from smets1.firmware.zcl.status import Side, Status
 from smets1.headend.duis.codes import DeviceType
 from smets1.headend.inventory import InventoryDevice
 from smets1.headend.srv import frames
@@ -53,7 +53,7 @@ def place_to_command(task: Task) -> Place:
 def _require(task: Task, device_type: DeviceType) -> InventoryDevice:
     device = task.first(device_type)
     if device is None:
-        raise RefusedByDeviceError(f"the home has no {device_type}", 0x8B)  # ZCL NOT_FOUND
+        raise RefusedByDeviceError(f"the home has no {device_type}", Status.NOT_FOUND)
     return device
 
 

@@ -22,17 +22,16 @@ from smets1.firmware.zcl.clusters.prepayment import (
     PaymentControl,
 )
 from smets1.firmware.zcl.clusters.smets1 import DEVICE_INFORMATION
+from smets1.firmware.zcl.status import Status
 from smets1.firmware.zcl.types import ZclDate
 from smets1.headend.duis.request import XmlNode
 from smets1.headend.srv.calendars import (
     GAS_NON_DISABLEMENT,
-    INVALID,
     calendar_frames,
     minute_of,
-    number,
-    require,
     zcl_date,
 )
+from smets1.headend.srv.content import index_of, number, require, required
 from smets1.headend.srv.dated import NOW_S, WITHDRAW_S, set_id, start_s
 from smets1.headend.srv.frames import Value
 from smets1.headend.srv.meter import METERS, Place, command, place_to_command, read
@@ -42,7 +41,6 @@ from smets1.headend.srv.tariff import publish
 __all__ = ["PLANS", "WEEKDAYS"]
 
 _KEEP_CUT_OFF: Final = 0x7FFFFFFF
-_WRONG_MODE: Final = 0x93  # ZCL ACTION_DENIED
 _INT32_MAX: Final = 2**31 - 1
 _MP_DIGITS: Final = 5
 _PERIODS: Final = {"HOURLY": 0, "DAILY": 1}
@@ -72,15 +70,13 @@ def _flag(element: XmlNode, name: str) -> bool:
 def _update_balance(task: Task) -> PlanRun:
     """The body says for which mode the supplier means it; in the other nothing is changed."""
     wanted = task.body.find("PrepaymentMode")
-    change = wanted or task.body.find("CreditMode")
-    require(change is not None, "neither CreditMode nor PrepaymentMode")
-    assert change is not None, "required"
+    change = required(wanted or task.body.find("CreditMode"), "neither CreditMode nor PrepaymentMode")
     place = place_to_command(task)
     values, _ = yield from read(place, PREPAYMENT.cluster_id, "payment_control_configuration")
     is_prepayment = bool((values.get("payment_control_configuration") or 0) & PaymentControl.PREPAYMENT)
     if is_prepayment != (wanted is not None):
         mode = "prepayment" if is_prepayment else "credit"
-        raise RefusedByDeviceError(f"the meter is in {mode} mode", _WRONG_MODE)
+        raise RefusedByDeviceError(f"the meter is in {mode} mode", Status.ACTION_DENIED)
     is_reset = change.find("ResetMeterBalance") is not None
     kinds = CreditAdjustmentType
     answer = yield from _order(
@@ -129,9 +125,8 @@ def _amount(element: XmlNode, name: str) -> int:
 
 
 def _configure(task: Task) -> PlanRun:
-    config = task.body.find("UpdatePrepayConfigGas" if task.is_gas else "UpdatePrepayConfigElectricity")
-    require(config is not None, "the configuration is that of the other fuel")
-    assert config is not None, "required"
+    name = "UpdatePrepayConfigGas" if task.is_gas else "UpdatePrepayConfigElectricity"
+    config = required(task.body.find(name), "the configuration is that of the other fuel")
     place, start = place_to_command(task), start_s(task)
     ids = {
         "provider_id": task.provider_id,
@@ -180,10 +175,7 @@ def _gas_calendar(task: Task, place: Place, config: XmlNode) -> Generator[Step, 
 def _electricity_calendar(task: Task, place: Place, config: XmlNode) -> Generator[Step, Answer, None]:
     calendar = config.find("ElectricityNonDisablementCalendar") or config
     special = calendar.find("ElectricitySpecialDays")
-    days = {
-        int(dict(day.attributes)["index"]): zcl_date(day.find("Date") or day)
-        for day in (special.children if special else ())
-    }
+    days = {index_of(day): zcl_date(day.find("Date") or day) for day in (special.children if special else ())}
     require(sorted(days) == list(range(1, len(days) + 1)), "the special days are not numbered from 1 on")
     rules = [
         _rule(child, len(days))
@@ -224,9 +216,7 @@ def _all(parent: XmlNode | None, name: str) -> list[str]:
 
 def _date(text: str | None) -> ZclDate:
     """An xs:date; the year 65535 is each year."""
-    match = _DATE.fullmatch(text or "")
-    require(match is not None, f"{text} is no date")
-    assert match is not None, "required"
+    match = required(_DATE.fullmatch(text or ""), f"{text} is no date")
     year = int(match[1])
     require(year == _EACH_YEAR or 1900 <= year < 2155, f"the year {year} is beyond a calendar's")
     return ZclDate(0xFF if year == _EACH_YEAR else year - 1900, int(match[2]), int(match[3]), 0xFF)
@@ -276,9 +266,8 @@ def _update_debt(task: Task) -> PlanRun:
 
 def _recovery(task: Task, place_number: int) -> dict[str, Value]:
     """How fast one time-based debt is recovered; 1/1000 pence each period."""
-    rate = task.body.find(f"{'Gas' if task.is_gas else 'Elec'}DebtRecovery{place_number}")
-    require(rate is not None, "the debt recovery is that of the other fuel")
-    assert rate is not None, "required"
+    name = f"{'Gas' if task.is_gas else 'Elec'}DebtRecovery{place_number}"
+    rate = required(task.body.find(name), "the debt recovery is that of the other fuel")
     amount = number(rate, "DebtRecoveryRate")
     if not task.is_gas:
         scale = number(rate, "DebtRecoveryRatePriceScale") + _MP_DIGITS
@@ -286,9 +275,10 @@ def _recovery(task: Task, place_number: int) -> dict[str, Value]:
         amount, rest = divmod(amount * 10 ** max(scale, 0), 10 ** max(-scale, 0))
         require(rest == 0, "DebtRecoveryRate is finer than 1/1000 penny")
     require(0 <= amount <= _INT32_MAX, "DebtRecoveryRate is out of range")
-    period = _PERIODS.get(rate.value("DebtRecoveryRatePeriod") or "")
-    if period is None:
-        raise RefusedByDeviceError("DebtRecoveryRatePeriod is neither HOURLY nor DAILY", INVALID)
+    period = required(
+        _PERIODS.get(rate.value("DebtRecoveryRatePeriod") or ""),
+        "DebtRecoveryRatePeriod is neither HOURLY nor DAILY",
+    )
     return {"debt_recovery_amount": amount, "debt_recovery_frequency": period}
 
 

@@ -12,10 +12,12 @@ from typing import Final
 
 from smets1.firmware.zcl.clusters.prepayment import PREPAYMENT, PaymentControl
 from smets1.firmware.zcl.clusters.smets1 import DEVICE_INFORMATION
+from smets1.firmware.zcl.status import Status
 from smets1.firmware.zcl.types import ZclDate
 from smets1.headend.duis.request import XmlNode
 from smets1.headend.duis.response import node
 from smets1.headend.srv.calendars import GAS_NON_DISABLEMENT, date_node, read_calendar, time_text
+from smets1.headend.srv.content import fuel_node
 from smets1.headend.srv.frames import Value
 from smets1.headend.srv.meter import METERS_AND_PROXY, Place, command, place_to_command, read
 from smets1.headend.srv.prepayment import WEEKDAYS
@@ -23,7 +25,6 @@ from smets1.headend.srv.steps import Answer, Plan, PlanRun, RefusedByDeviceError
 
 __all__ = ["PLANS"]
 
-_NOT_FOUND: Final = 0x8B
 _NO_CAP: Final = 0x7FFFFFFF
 _ANY_YEAR: Final = 0xFF
 
@@ -52,7 +53,7 @@ def _read_configuration(task: Task) -> PlanRun:
     try:
         calendar = yield from (_gas_calendar if task.is_gas else _electricity_calendar)(place)
     except RefusedByDeviceError as error:
-        if error.status != _NOT_FOUND:
+        if error.status != Status.NOT_FOUND:
             raise
         calendar = None
     control = values.get("payment_control_configuration") or 0
@@ -69,7 +70,7 @@ def _read_configuration(task: Task) -> PlanRun:
         node("SuspendDebtEmergency", not control & PaymentControl.COLLECT_DEBT_IN_EMERGENCY)
         if is_prepayment
         else None,
-        node("Gas" if task.is_gas else "Electricity", [mode, calendar, *rates]),
+        fuel_node(task, mode, calendar, *rates),
         answer=answer,
     )
 

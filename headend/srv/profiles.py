@@ -17,6 +17,7 @@ from smets1.firmware.zcl.clusters.snapshots import SampleId, SampleType
 from smets1.headend.duis.codes import DeviceType
 from smets1.headend.duis.request import XmlNode
 from smets1.headend.duis.response import node
+from smets1.headend.srv.content import fuel_node
 from smets1.headend.srv.log_reads import LogPeriod, read_samples, read_voltages
 from smets1.headend.srv.meter import METERS_AND_PROXY, place_to_read, read
 from smets1.headend.srv.steps import Plan, PlanRun, Task, succeed
@@ -162,6 +163,6 @@ PLANS: Final = (
         response_name="ReadNetworkDataRsp",
         devices=METERS_AND_PROXY,
         run=_network_data,
-        failure_content=lambda task: node("Gas" if task.is_gas else "Electricity", []),
+        failure_content=fuel_node,
     ),
 )

@@ -12,16 +12,16 @@ from smets1.eui64 import format_eui64
 from smets1.firmware.zcl.clusters.metering import METERING, SupplyStatus
 from smets1.firmware.zcl.clusters.prepayment import PREPAYMENT, PaymentControl
 from smets1.firmware.zcl.clusters.smets1 import DEVICE_INFORMATION
+from smets1.firmware.zcl.status import Status
 from smets1.headend.duis.codes import DeviceType
 from smets1.headend.duis.request import XmlNode
 from smets1.headend.duis.response import node
+from smets1.headend.srv.content import fuel_node
 from smets1.headend.srv.frames import Value
 from smets1.headend.srv.meter import METERS, METERS_AND_PROXY, place_to_command, place_to_read, read
 from smets1.headend.srv.steps import Plan, PlanRun, RefusedByDeviceError, Task, succeed
 
 __all__ = ["PLANS"]
-
-_NO_VALUE: Final = 0x86  # ZCL UNSUPPORTED_ATTRIBUTE
 
 
 def _import_registers(task: Task) -> PlanRun:
@@ -34,7 +34,7 @@ def _import_registers(task: Task) -> PlanRun:
     )
     total = values.get("current_summation_delivered")
     if total is None:
-        raise RefusedByDeviceError("the meter gives no consumption register", _NO_VALUE)
+        raise RefusedByDeviceError("the meter gives no consumption register", Status.UNSUPPORTED_ATTRIBUTE)
     scaled = total * (values.get("multiplier") or 1)
     divisor = values.get("divisor") or 1000
     return succeed(
@@ -82,7 +82,7 @@ def _meter_balance(task: Task) -> PlanRun:
     values, answer = yield from read(place_to_read(task), PREPAYMENT.cluster_id, *wanted)
     balance = values.get("credit_remaining")
     if balance is None:
-        raise RefusedByDeviceError("the meter gives no balance", _NO_VALUE)
+        raise RefusedByDeviceError("the meter gives no balance", Status.UNSUPPORTED_ATTRIBUTE)
     gas = None
     if task.is_gas and _is_prepayment(values):
         gas = node("Gas", [node("MeterBalancePrepaymentMode", balance)])
@@ -95,7 +95,7 @@ def _payment_mode(task: Task) -> PlanRun:
     )
     control = values.get("payment_control_configuration")
     if control is None:
-        raise RefusedByDeviceError("the meter gives no payment mode", _NO_VALUE)
+        raise RefusedByDeviceError("the meter gives no payment mode", Status.UNSUPPORTED_ATTRIBUTE)
     return succeed(
         "ReadDeviceConfigurationPaymentModeRsp",
         node("PaymentMode", "Prepayment" if control & PaymentControl.PREPAYMENT else "Credit"),
@@ -112,7 +112,7 @@ def _active_power(task: Task) -> PlanRun:
     )
     demand = values.get("instantaneous_demand")
     if demand is None:
-        raise RefusedByDeviceError("the meter gives no active power", _NO_VALUE)
+        raise RefusedByDeviceError("the meter gives no active power", Status.UNSUPPORTED_ATTRIBUTE)
     watts = demand * (values.get("multiplier") or 1) * 1000 // (values.get("divisor") or 1000)
     power = node("ActivePowerImport", [node("Value", watts), node("Unit", "W")])
     total = node("PrimaryActivePowerImportValue", watts)
@@ -172,7 +172,7 @@ PLANS: Final = (
         response_name="ReadInstantaneousImportRegistersRsp",
         devices=METERS_AND_PROXY,
         run=_import_registers,
-        failure_content=lambda task: node("Gas" if task.is_gas else "Electricity", []),
+        failure_content=fuel_node,
     ),
     Plan(
         srv="4.3",

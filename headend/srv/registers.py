@@ -13,16 +13,17 @@ from typing import Final
 from smets1.firmware.zcl.clusters.meter_data import METER_DATA
 from smets1.firmware.zcl.clusters.metering import METERING, SupplyStatus
 from smets1.firmware.zcl.clusters.smets1 import DEVICE_INFORMATION
+from smets1.firmware.zcl.status import Status
 from smets1.headend.duis.codes import DeviceType
 from smets1.headend.duis.request import XmlNode
 from smets1.headend.duis.response import node
+from smets1.headend.srv.content import fuel_node
 from smets1.headend.srv.frames import Value
 from smets1.headend.srv.meter import METERS_AND_PROXY, place_to_read, read
 from smets1.headend.srv.steps import Answer, Plan, PlanRun, RefusedByDeviceError, Step, Task, succeed
 
 __all__ = ["PLANS", "kilowatt_hours"]
 
-_NO_VALUE: Final = 0x86  # ZCL UNSUPPORTED_ATTRIBUTE
 _TOUS: Final = 48
 _GAS_TOUS: Final = 4
 _BLOCK_TOUS: Final = 8
@@ -43,7 +44,7 @@ def _tou_matrix(task: Task) -> PlanRun:
     names = [f"current_tier{tou}_summation_delivered" for tou in range(1, count + 1)]
     values, answer = yield from read(place_to_read(task), METERING.cluster_id, *names)
     if not values:
-        raise RefusedByDeviceError("the meter gives no TOU registers", _NO_VALUE)
+        raise RefusedByDeviceError("the meter gives no TOU registers", Status.UNSUPPORTED_ATTRIBUTE)
     held = [(tou, values[name]) for tou, name in enumerate(names, 1) if name in values]
     if task.is_gas:
         rows = [node("TOURegisterMatrixValue", kilowatt_hours(wh), index=tou) for tou, wh in held]
@@ -128,7 +129,7 @@ def _export_registers(task: Task) -> PlanRun:
     reactive, answer = yield from read(place, DEVICE_INFORMATION.cluster_id, "reactive_export_register")
     wh, varh = active.get("current_summation_received"), reactive.get("reactive_export_register")
     if wh is None:
-        raise RefusedByDeviceError("the meter gives no export register", _NO_VALUE)
+        raise RefusedByDeviceError("the meter gives no export register", Status.UNSUPPORTED_ATTRIBUTE)
     register = node("ActiveExportRegister", [node("Value", wh), node("ActiveEnergyUnit", "Wh")])
     other = None
     if varh is not None:
@@ -160,7 +161,7 @@ PLANS: Final = (
         response_name="ReadInstantaneousImportTOUMatricesRsp",
         devices=METERS_AND_PROXY,
         run=_tou_matrix,
-        failure_content=lambda task: node("Gas" if task.is_gas else "Electricity", []),
+        failure_content=fuel_node,
     ),
     Plan(
         srv="4.1.3",

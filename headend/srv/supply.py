@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Final
 
 from smets1.firmware.zcl.clusters.metering import METERING, SupplyStatus
+from smets1.firmware.zcl.status import Status
 from smets1.headend.duis.codes import DeviceType
 from smets1.headend.duis.response import node
 from smets1.headend.srv.dated import NOW_S
@@ -17,8 +18,6 @@ from smets1.headend.srv.steps import Plan, PlanRun, RefusedByDeviceError, Task, 
 
 __all__ = ["PLANS"]
 
-_NO_VALUE: Final = 0x86  # ZCL UNSUPPORTED_ATTRIBUTE
-_FAILURE: Final = 0x01  # ZCL FAILURE
 # SupplyControlBits bit 0: an acknowledgement (Supply Status Response) is wanted.
 _WANTS_RESPONSE: Final = 0x01
 
@@ -47,7 +46,7 @@ def _change_to(status: SupplyStatus, response_name: str) -> Callable[[Task], Pla
         )
         if values["supply_status"] != status:
             raise RefusedByDeviceError(
-                f"the supply is {_state(values['supply_status'])}, not {_state(status)}", _FAILURE
+                f"the supply is {_state(values['supply_status'])}, not {_state(status)}", Status.FAILURE
             )
         return succeed(response_name, answer=answer)
 
@@ -59,7 +58,7 @@ def _supply_status(task: Task) -> PlanRun:
         place_to_read(task), METERING.cluster_id, "supply_status", "remaining_battery_life"
     )
     if "supply_status" not in values:
-        raise RefusedByDeviceError("the meter gives no supply status", _NO_VALUE)
+        raise RefusedByDeviceError("the meter gives no supply status", Status.UNSUPPORTED_ATTRIBUTE)
     battery = values.get("remaining_battery_life") if task.is_gas else None
     gas = None if battery is None else node("Gas", [node("RemainingBatteryCapacity", battery)])
     state = node("SupplyState", _state(values["supply_status"]))
@@ -70,7 +69,7 @@ def _state(status: int) -> str:
     try:
         return _STATES[SupplyStatus(status)]
     except (ValueError, KeyError):
-        raise RefusedByDeviceError(f"unknown supply status {status}", _FAILURE) from None
+        raise RefusedByDeviceError(f"unknown supply status {status}", Status.FAILURE) from None
 
 
 PLANS: Final = (

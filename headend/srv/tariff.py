@@ -23,9 +23,8 @@ from smets1.headend.srv.calendars import (
     GAS_TARIFF,
     Published,
     calendar_frames,
-    number,
-    require,
 )
+from smets1.headend.srv.content import index_of, number, require, required
 from smets1.headend.srv.dated import WITHDRAW_S, set_id, start_s
 from smets1.headend.srv.frames import Value
 from smets1.headend.srv.meter import METERS, Place, command, place_to_command
@@ -64,9 +63,8 @@ def publish(
 
 
 def _update_tariff(task: Task) -> PlanRun:
-    elements = task.body.find("GasTariffElements" if task.is_gas else "ElecTariffElements")
-    require(elements is not None, "the tariff is that of the other fuel")
-    assert elements is not None, "required"
+    name = "GasTariffElements" if task.is_gas else "ElecTariffElements"
+    elements = required(task.body.find(name), "the tariff is that of the other fuel")
     place, start = place_to_command(task), start_s(task)
     if start == WITHDRAW_S:
         return (yield from _withdraw(task, place, _WAITING_TARIFF, "UpdateImportTariffPrimaryElementRsp"))
@@ -119,12 +117,8 @@ def _part_ids(task: Task) -> dict[str, Value]:
 
 def _prices(task: Task) -> XmlNode:
     """Raises RefusedByDeviceError where they are the other fuel's."""
-    prices = task.body.find(
-        "PriceElements", "GasPriceElements" if task.is_gas else "ElectricityPriceElements"
-    )
-    require(prices is not None, "the prices are those of the other fuel")
-    assert prices is not None, "required"
-    return prices
+    name = "GasPriceElements" if task.is_gas else "ElectricityPriceElements"
+    return required(task.body.find("PriceElements", name), "the prices are those of the other fuel")
 
 
 def _matrix(task: Task, prices: XmlNode) -> Published:
@@ -141,16 +135,12 @@ def _priced(prices: XmlNode, is_gas: bool) -> Iterator[tuple[int, XmlNode]]:
     for kind in prices.children:
         for child in kind.children:
             if child.name == "TOUPrice":
-                yield _index(child), child
+                yield index_of(child), child
             elif child.name == "BlockPrice" and is_gas:
-                yield _BLOCK_TIER + 16 + _index(child) - 1, child
+                yield _BLOCK_TIER + 16 + index_of(child) - 1, child
             elif child.name == "BlockPrices":
                 for price in child.children:
-                    yield _BLOCK_TIER + 16 * _index(child) + _index(price) - 1, price
-
-
-def _index(element: XmlNode) -> int:
-    return int(dict(element.attributes)["index"])
+                    yield _BLOCK_TIER + 16 * index_of(child) + index_of(price) - 1, price
 
 
 def _amount(element: XmlNode) -> int:
@@ -164,9 +154,12 @@ def _thresholds(task: Task, elements: XmlNode) -> Published:
     rows = []
     for child in matrix.children if matrix else ():
         steps = (child,) if task.is_gas else child.children
-        register = 1 if task.is_gas else _index(child)
+        register = 1 if task.is_gas else index_of(child)
         rows += [
-            {"tier_number_of_block_thresholds": register << 4 | _index(step), "block_threshold": number(step)}
+            {
+                "tier_number_of_block_thresholds": register << 4 | index_of(step),
+                "block_threshold": number(step),
+            }
             for step in steps
         ]
     return (

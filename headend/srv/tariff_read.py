@@ -15,6 +15,7 @@ from smets1.firmware.zcl.clusters.price import PRICE, signed_amount
 from smets1.headend.duis.request import XmlNode
 from smets1.headend.duis.response import node
 from smets1.headend.srv.calendars import ELECTRICITY_TARIFF, GAS_TARIFF, ReadCalendar, read_calendar
+from smets1.headend.srv.content import fuel_node
 from smets1.headend.srv.frames import Value
 from smets1.headend.srv.meter import METERS_AND_PROXY, Place, command, place_to_command
 from smets1.headend.srv.steps import Answer, Plan, PlanRun, Step, Task, succeed
@@ -166,6 +167,6 @@ PLANS: Final = (
         response_name="ReadTariffPrimaryElementRsp",
         devices=METERS_AND_PROXY,
         run=_read_tariff,
-        failure_content=lambda task: node("Gas" if task.is_gas else "Electricity", []),
+        failure_content=fuel_node,
     ),
 )
