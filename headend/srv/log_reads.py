@@ -7,12 +7,12 @@ Every loop ends: an answer that does not bring the next one nearer is malformed.
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 from smets1.errors import DecodeError
-from smets1.firmware.civil import zigbee_s
+from smets1.firmware.civil import from_zigbee_s, zigbee_s
 from smets1.firmware.zcl.clusters.events import EVENTS
 from smets1.firmware.zcl.clusters.meter_data import METER_DATA
 from smets1.firmware.zcl.clusters.metering import METERING
@@ -64,6 +64,23 @@ def _limited(time_s: int) -> int:
     return max(0, min(time_s, _LATEST))
 
 
+def _read_pages(period: LogPeriod, at_most: int, ask: Callable[[int, int], LogRead]) -> LogRead:
+    """`ask(earliest_s, most)` gives a page, the oldest entry first; an empty one is behind the last."""
+    found: list[tuple[int, int]] = []
+    earliest_s = period.start_s
+    while True:
+        page, answer = yield from ask(earliest_s, at_most - len(found))
+        if not page:
+            return found, answer
+        first_s, last_s = zigbee_s(page[0][0]), zigbee_s(page[-1][0])
+        if not earliest_s <= first_s <= last_s:
+            raise DecodeError(_LAYER, 0, "entries from before the time asked for")
+        found += [row for row in page if zigbee_s(row[0]) <= period.end_s]
+        earliest_s = last_s + 1
+        if earliest_s > period.end_s or len(found) >= at_most:
+            return found[:at_most], answer
+
+
 def read_samples(
     place: Place,
     period: LogPeriod,
@@ -73,9 +90,8 @@ def read_samples(
     sample_type: SampleType = SampleType.CONSUMPTION_DELIVERED,
 ) -> LogRead:
     """GetSampledData over a period; `at_most` so many, from its beginning."""
-    found: list[tuple[int, int]] = []
-    earliest_s = period.start_s
-    while True:
+
+    def ask(earliest_s: int, most: int) -> LogRead:
         values, answer = yield from command(
             place,
             METERING.cluster_id,
@@ -84,41 +100,28 @@ def read_samples(
             sample_id=int(sample_id),
             earliest_sample_time=earliest_s,
             sample_type=int(sample_type),
-            number_of_samples=min(SAMPLES_A_PAGE, at_most - len(found)),
+            number_of_samples=min(SAMPLES_A_PAGE, most),
         )
-        page = samples_of(values)
-        if not page:
-            return found, answer
-        if zigbee_s(page[0][0]) < earliest_s:
-            raise DecodeError(_LAYER, 0, "samples from before the time asked for")
-        found += [row for row in page if zigbee_s(row[0]) <= period.end_s]
-        earliest_s = zigbee_s(page[-1][0]) + 1
-        if earliest_s > period.end_s or len(found) >= at_most:
-            return found[:at_most], answer
+        return samples_of(values), answer
+
+    return _read_pages(period, at_most, ask)
 
 
 def read_voltages(place: Place, period: LogPeriod, *, at_most: int) -> LogRead:
     """The log of average voltages, in mV."""
-    found: list[tuple[int, int]] = []
-    earliest_s = period.start_s
-    while True:
+
+    def ask(earliest_s: int, most: int) -> LogRead:
         values, answer = yield from command(
             place,
             METER_DATA.cluster_id,
             "get_voltage_log",
             "voltage_log",
             earliest_time=earliest_s,
-            number_of_entries=min(_VOLTAGES_ASKED, at_most - len(found)),
+            number_of_entries=min(_VOLTAGES_ASKED, most),
         )
-        page = [(row["end_time"], row["average_mv"]) for row in values["entries"]]
-        if not page:
-            return found, answer
-        if page[0][0] < earliest_s or page[-1][0] < page[0][0]:
-            raise DecodeError(_LAYER, 0, "voltages from before the time asked for")
-        found += [row for row in page if row[0] <= period.end_s]
-        earliest_s = page[-1][0] + 1
-        if earliest_s > period.end_s or len(found) >= at_most:
-            return found[:at_most], answer
+        return [(from_zigbee_s(row["end_time"]), row["average_mv"]) for row in values["entries"]], answer
+
+    return _read_pages(period, at_most, ask)
 
 
 def read_snapshots(

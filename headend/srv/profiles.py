@@ -10,7 +10,7 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Final
 
-from smets1.firmware.civil import format_utc, from_zigbee_s
+from smets1.firmware.civil import format_utc
 from smets1.firmware.zcl.clusters.meter_data import METER_DATA
 from smets1.firmware.zcl.clusters.smets1 import DEVICE_INFORMATION
 from smets1.firmware.zcl.clusters.snapshots import SampleId, SampleType
@@ -97,14 +97,8 @@ def _network_data(task: Task) -> PlanRun:
     period, _ = yield from read(place, METER_DATA.cluster_id, "average_voltage_period")
     rows, answer = yield from read_voltages(place, LogPeriod.of(task), at_most=_MAX_VOLTAGES)
     entries = [
-        node(
-            "LogEntry",
-            [
-                node("Value", Decimal(mv).scaleb(-3)),
-                node("Timestamp", format_utc(from_zigbee_s(end_s))),
-            ],
-        )
-        for end_s, mv in rows
+        node("LogEntry", [node("Value", Decimal(mv).scaleb(-3)), node("Timestamp", format_utc(end_us))])
+        for end_us, mv in rows
     ]
     log = node(
         "AvgRMSVoltageProfileDataLog",
