@@ -124,12 +124,12 @@ class FirmwareDesk:
         octets = _image(request.body.value("FirmwareImage") or "")
         version = request.body.value("FirmwareVersion") or ""
         listed = [parse_eui64(text) for text in (request.body.value("DeviceIDList") or "").split(",")]
-        digest = hashlib.sha256(octets).digest()
+        digest, file = hashlib.sha256(octets).digest(), _intact(octets)
         refused: dict[str, list[Eui64]] = {name: [] for name in _LISTS}
         by_hub: dict[Eui64, list[Eui64]] = {}
         for eui64 in dict.fromkeys(listed):
             device = self._inventory.find(eui64)
-            fault = self._fault(device, octets, version, digest)
+            fault = self._fault(device, file, version, digest)
             if device is None or fault is not None:
                 refused[fault or _INVALID].append(eui64)
             else:
@@ -142,20 +142,18 @@ class FirmwareDesk:
         return ResponseCode.SUCCESS, node("DSPUpdateFirmwareWarning", lists) if lists else None
 
     def _fault(
-        self, device: InventoryDevice | None, octets: bytes, version: str, digest: bytes
+        self, device: InventoryDevice | None, file: OtaFile | None, version: str, digest: bytes
     ) -> str | None:
         """The list that a device is to be named in; None: it can have the image."""
         if device is None or not device.is_upgradable or device.device_type not in _IMAGE_TYPES:
             return _INVALID
         if device.status is not DeviceStatus.COMMISSIONED:
             return _NOT_COMMISSIONED
-        try:
-            file = OtaFile.decode(octets)
-        except DecodeError:
+        if file is None:
             return _NOT_APPLICABLE
         named = (file.header.manufacturer_code, file.header.image_type, f"{file.header.file_version:08X}")
         wanted = (_manufacturer_code(device), _IMAGE_TYPES[device.device_type], version.upper())
-        if named != wanted or not file.is_intact:
+        if named != wanted:
             return _NOT_APPLICABLE
         return _BUSY if self._busy.get(device.eui64, digest) != digest else None
 
@@ -255,6 +253,15 @@ def _image(text: str) -> bytes:
     if not octets:
         raise InputError("FirmwareImage is empty")
     return octets
+
+
+def _intact(octets: bytes) -> OtaFile | None:
+    """Decoded once for all devices of a list; None: no such file, or a damaged one."""
+    try:
+        file = OtaFile.decode(octets)
+    except DecodeError:
+        return None
+    return file if file.is_intact else None
 
 
 def _manufacturer_code(device: InventoryDevice) -> int:
