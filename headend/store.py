@@ -117,10 +117,6 @@ _MARK_DELIVERED: Final = (
     _RESPONSES.update().where(_RESPONSES.c.number == sa.bindparam("of_number")).values(is_delivered=True)
 )
 _FIND_STEPS: Final = _STEPS.select().where(_STEPS.c.key == sa.bindparam("of_key"))
-_DROP_STEP: Final = _STEPS.delete().where(
-    _STEPS.c.key == sa.bindparam("of_key"), _STEPS.c.position == sa.bindparam("at")
-)
-_INSERT_STEP: Final = _STEPS.insert()
 _ANSWER_STEP: Final = (
     _STEPS.update()
     .where(_STEPS.c.key == sa.bindparam("of_key"), _STEPS.c.position == sa.bindparam("at"))
@@ -372,12 +368,11 @@ class Store:
         self.add_step(key, position, request)
         self._flush()
 
-    def add_step(self, key: str, position: int, request: bytes, answer: bytes | None = None) -> None:
-        """As `put_step`, with its answer where there is one; durable only after `committed()`."""
+    def add_step(self, key: str, position: int, request: bytes) -> None:
+        """As `put_step`, but durable only after `committed()`."""
         with self._writing() as connection:
-            connection.execute(_DROP_STEP, {"of_key": key, "at": position})
-            row = {"key": key, "position": position, "request": request, "answer": answer}
-            connection.execute(_INSERT_STEP, row)
+            row = {"key": key, "position": position, "request": request, "answer": None}
+            self._put(connection, _STEPS, row)
 
     def put_answer(self, key: str, position: int, answer: bytes) -> None:
         with self._writing() as connection:
