@@ -538,13 +538,12 @@ class HeadEnd:
         """Wait for the response to a preceding request, but no longer than `stored` lives."""
         key = str(preceding)
         response = self.store.response_to(key)
+        left_s = max(stored.expires_utc_us - self._civil.utc_us(), 0) / 1e6
         if response is None and self._sharing.is_shared:
-            left_s = max(stored.expires_utc_us - self._civil.utc_us(), 0) / 1e6
             response = await self._sharing.wait_for_response(key, left_s)
         elif response is None:
             ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._successors.setdefault(key, []).append(ended)
-            left_s = max(stored.expires_utc_us - self._civil.utc_us(), 0) / 1e6
             await asyncio.wait((ended,), timeout=left_s)
             response = self.store.response_to(key)
         return response is not None and is_success(response.xml)
