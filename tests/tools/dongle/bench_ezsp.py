@@ -6,7 +6,7 @@ import asyncio
 import random
 from typing import Any
 
-from bench_rcp import CHANNEL, INSTALL_KEY, Ear
+from bench_rcp import CHANNEL, HUB, INSTALL_KEY, METER, Ear
 
 from smets1.firmware.nvm import MemoryNvm
 from smets1.hardware.air import Air
@@ -65,6 +65,14 @@ class EzspBench:
         self.radios.append(radio)
         await radio.start()
         return radio
+
+    async def pair(self, **options: Any) -> tuple[EzspRadio, EzspRadio]:
+        """A hub and a meter, a router, that has joined it."""
+        hub = await self.node(HUB, NodeRole.COORDINATOR, **options)
+        await hub.form()
+        node = await self.node(METER, NodeRole.ROUTER, **options)
+        await self.join(hub, node)
+        return hub, node
 
     async def join(self, hub: EzspRadio, node: EzspRadio) -> None:
         """By install code; then both ends have what key establishment would have given them."""

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import random
-from typing import Any
+from collections.abc import Awaitable, Callable
+from typing import Any, Protocol, TypeVar
 
 from smets1.firmware.nvm import MemoryNvm
 from smets1.firmware.zigbee.node import HanConfig, HanNode
 from smets1.hardware.air import Air
-from smets1.hardware.clock import EmulatorLoop
+from smets1.hardware.clock import MAX_SPEED, EmulatorLoop, run
 from smets1.hardware.radio import (
     ApsIndication,
     ApsMessage,
@@ -130,6 +131,26 @@ class Bench:
             radio.close()
         for dongle in self.dongles:
             await dongle.close()
+
+
+class _Closed(Protocol):
+    async def close(self) -> None: ...
+
+
+_B = TypeVar("_B", bound=_Closed)
+
+
+def play(make: Callable[[], _B], scene: Callable[[_B], Awaitable[None]]) -> None:
+    """Run a scene on a bench of its own to its end at speed max, and close what it opened."""
+
+    async def main() -> None:
+        bench = make()
+        try:
+            await scene(bench)
+        finally:
+            await bench.close()
+
+    run(main(), speed=MAX_SPEED)
 
 
 def message(destination: int, payload: bytes) -> ApsMessage:

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Coroutine
 from pathlib import Path
-from typing import Any
 
 import pytest
-from bench_rcp import CHANNEL, HUB, METER, STICK, Bench, RadioEar, message
+from bench_rcp import CHANNEL, HUB, METER, STICK, Bench, RadioEar, message, play
 
 from smets1.errors import MisuseError
 from smets1.hardware.air import Air
-from smets1.hardware.clock import MAX_SPEED, EmulatorLoop, run
+from smets1.hardware.clock import EmulatorLoop, run
 from smets1.hardware.radio import COORDINATOR, KeyOrigin, NodeRole, TransmitOutcome
 from smets1.hardware.rcp import BridgeRadio, MemoryCable, RcpRadio
 from smets1.tools.dongle import Dongle
@@ -43,16 +41,11 @@ class TwoAirs(Bench):
         return BridgeRadio(self.air.radio(eui64), stick)
 
 
-def play(scene: Coroutine[Any, Any, None]) -> None:
-    run(scene, speed=MAX_SPEED)
-
-
 @pytest.mark.parametrize("role", [NodeRole.ROUTER, NodeRole.SLEEPY_END_DEVICE])
 def test_one_network_on_both_airs(role: NodeRole) -> None:
     """The hub forms it; a device on each air joins and they talk to each other by way of the hub."""
 
-    async def scene() -> None:
-        bench = TwoAirs()
+    async def scene(bench: TwoAirs) -> None:
         hub = bench.node(await bench.bridge(HUB), NodeRole.COORDINATOR)
         near = bench.node(bench.air.radio(NEAR), NodeRole.ROUTER)
         far = bench.node(bench.real.radio(FAR), role, poll_interval_us=300_000)
@@ -76,14 +69,12 @@ def test_one_network_on_both_airs(role: NodeRole) -> None:
         assert key.origin is KeyOrigin.PARTNER
         await near.send(message(await near.find_short(FAR), b"across"))
         assert bench.ears[FAR].messages[-1].payload == b"across"
-        await bench.close()
 
-    play(scene())
+    play(TwoAirs, scene)
 
 
 def test_without_its_stick_the_air_goes_on() -> None:
-    async def scene() -> None:
-        bench = TwoAirs()
+    async def scene(bench: TwoAirs) -> None:
         hub = bench.node(await bench.bridge(HUB), NodeRole.COORDINATOR)
         near = bench.node(bench.air.radio(NEAR), NodeRole.ROUTER)
         far = bench.node(bench.real.radio(FAR), NodeRole.ROUTER)
@@ -98,14 +89,12 @@ def test_without_its_stick_the_air_goes_on() -> None:
         await asyncio.sleep(5)
         await far.send(message(COORDINATOR, b"again"))
         assert [each.payload for each in bench.ears[HUB].messages] == [b"alone", b"again"]
-        await bench.close()
 
-    play(scene())
+    play(TwoAirs, scene)
 
 
 def test_who_was_heard_on_one_side_is_spoken_to_there() -> None:
-    async def scene() -> None:
-        bench = TwoAirs()
+    async def scene(bench: TwoAirs) -> None:
         radio = await bench.bridge(HUB)
         ear = RadioEar()
         radio.attach(ear)
@@ -145,9 +134,8 @@ def test_who_was_heard_on_one_side_is_spoken_to_there() -> None:
         await asyncio.sleep(0.5)
         assert [channel for channel, _ in ear.energies] == [CHANNEL]
         radio.close()
-        await bench.close()
 
-    play(scene())
+    play(TwoAirs, scene)
 
 
 def test_a_home_with_a_display_on_real_radio(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

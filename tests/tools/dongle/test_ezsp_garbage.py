@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Coroutine
-from typing import Any, Final
+from typing import Final
 
 import pytest
 from bench_ezsp import EzspBench
-from bench_rcp import CHANNEL, HUB, METER, STICK, message
+from bench_rcp import CHANNEL, HUB, STICK, message, play
 
 from smets1.errors import EmulatorError
 from smets1.firmware.nvm import MemoryNvm
@@ -17,7 +16,7 @@ from smets1.hardware.air import Air
 from smets1.hardware.clock import MAX_SPEED, EmulatorLoop, run
 from smets1.hardware.ezsp import AshLink, AshReset, AshRole, AshUp, EzspFrame, commands
 from smets1.hardware.ezsp.ash import AshFrame, AshType
-from smets1.hardware.radio import COORDINATOR, NodeRole
+from smets1.hardware.radio import COORDINATOR
 from smets1.hardware.rcp import MemoryCable
 from smets1.tools.dongle import EzspDongle, EzspStick
 
@@ -28,10 +27,6 @@ sizes = pytest.mark.parametrize(
     "octet_count", [QUICK, pytest.param(1_000_000, marks=pytest.mark.slow, id="million")]
 )
 versions = pytest.mark.parametrize("version", [13, 14])
-
-
-def play(scene: Coroutine[Any, Any, None]) -> None:
-    run(scene, speed=MAX_SPEED)
 
 
 def command(rng: random.Random, version: int) -> bytes:
@@ -112,7 +107,7 @@ def test_commands_of_random_parameters(version: int, octet_count: int) -> None:
         assert host.answers > octet_count / 200
         await dongle.close()
 
-    play(scene())
+    run(scene(), speed=MAX_SPEED)
 
 
 class Host:
@@ -163,12 +158,8 @@ class Host:
 def test_into_bellows_and_our_driver(version: int, octet_count: int) -> None:
     """The stick is given up and opened again as often as it takes; then it is on its network, with its keys."""
 
-    async def scene() -> None:
-        bench = EzspBench(version=version)
-        hub = await bench.node(HUB, NodeRole.COORDINATOR)
-        await hub.form()
-        node = await bench.node(METER, NodeRole.ROUTER)
-        await bench.join(hub, node)
+    async def scene(bench: EzspBench) -> None:
+        _, node = await bench.pair()
         rng = random.Random(octet_count)
         fed = 0
         while fed < octet_count:
@@ -187,6 +178,5 @@ def test_into_bellows_and_our_driver(version: int, octet_count: int) -> None:
         await node.send(message(COORDINATOR, b"still here"))
         await asyncio.sleep(1)
         assert bench.ears[HUB].messages[-1].payload == b"still here"
-        await bench.close()
 
-    play(scene())
+    play(lambda: EzspBench(version=version), scene)

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
 from dataclasses import replace
-from typing import Any
 
 import pytest
 from bench_ezsp import EzspBench
-from bench_rcp import HUB, METER, message
+from bench_rcp import HUB, METER, message, play
 
 from smets1.errors import InputError, MisuseError, NoAnswerError
-from smets1.hardware.clock import MAX_SPEED, run
 from smets1.hardware.ezsp.modem import status_of
 from smets1.hardware.ezsp.radio import EzspRadio
 from smets1.hardware.ezsp.statuses import Status
@@ -31,15 +28,10 @@ pytest.importorskip("bellows", reason="bellows is not installed (it is in the ex
 GAS = 0x00DB1234567890A1
 
 
-def play(scene: Coroutine[Any, Any, None]) -> None:
-    run(scene, speed=MAX_SPEED)
-
-
 @pytest.mark.parametrize("version", [13, 14])
 @pytest.mark.parametrize("role", [NodeRole.ROUTER, NodeRole.END_DEVICE, NodeRole.SLEEPY_END_DEVICE])
 def test_join_and_talk_both_ways(version: int, role: NodeRole) -> None:
-    async def scene() -> None:
-        bench = EzspBench(version=version)
+    async def scene(bench: EzspBench) -> None:
         hub = await bench.node(HUB, NodeRole.COORDINATOR)
         formed = await hub.form()
         assert formed.trust_centre == HUB
@@ -65,29 +57,25 @@ def test_join_and_talk_both_ways(version: int, role: NodeRole) -> None:
         assert [m.payload for m in heard] == [b"down", bytes(range(256)), b"x" * 64, b"y" * 65, b"z" * 66]
         assert {(m.security, m.source_eui64) for m in heard} == {(ApsSecurity.LINK_KEY, HUB)}
         assert [m.payload for m in bench.ears[HUB].messages] == [b"up", bytes(reversed(range(200)))]
-        await bench.close()
 
-    play(scene())
+    play(lambda: EzspBench(version=version), scene)
 
 
 def test_another_stick_than_the_file_says_is_one_line() -> None:
-    async def scene() -> None:
-        bench = EzspBench()
+    async def scene(bench: EzspBench) -> None:
         with pytest.raises(InputError) as error:
             await bench.node(HUB, NodeRole.COORDINATOR, is_stick_of=METER)
         text = 'the stick is 00-DB-12-34-56-78-90-A0, not 00-DB-12-34-56-78-90-A2: write eui64 = "00-DB-12'
         assert text in str(error.value)
-        await bench.close()
 
-    play(scene())
+    play(EzspBench, scene)
 
 
 @pytest.mark.parametrize("version", [13, 14])
 def test_a_key_table_that_is_full(version: int, caplog: pytest.LogCaptureFixture) -> None:
     """Those whose keys are in talk on, over a restart too; the one too many is told apart; removal makes room."""
 
-    async def scene() -> None:
-        bench = EzspBench(version=version)
+    async def scene(bench: EzspBench) -> None:
         hub = await bench.node(HUB, NodeRole.COORDINATOR, key_limit=14)
         await hub.form()
         node = await bench.node(METER, NodeRole.ROUTER)
@@ -112,21 +100,16 @@ def test_a_key_table_that_is_full(version: int, caplog: pytest.LogCaptureFixture
         await hub.remove_device(others[0])
         await asyncio.sleep(2)
         assert list(hub._unsynced) == others[12:]
-        await bench.close()
 
-    play(scene())
+    play(lambda: EzspBench(version=version), scene)
 
 
 @pytest.mark.parametrize("version", [13, 14])
 def test_a_stick_that_is_pulled_out_while_it_sends(version: int) -> None:
     """What waits for its acknowledgement ends at once; the next message goes when the stick is back."""
 
-    async def scene() -> None:
-        bench = EzspBench(version=version)
-        hub = await bench.node(HUB, NodeRole.COORDINATOR)
-        await hub.form()
-        node = await bench.node(METER, NodeRole.ROUTER)
-        await bench.join(hub, node)
+    async def scene(bench: EzspBench) -> None:
+        hub, node = await bench.pair()
         bench.cables[HUB].unplug()
         sending = bench.loop.create_task(node.send(message(COORDINATOR, b"lost")))
         await asyncio.sleep(0.1)
@@ -146,20 +129,15 @@ def test_a_stick_that_is_pulled_out_while_it_sends(version: int) -> None:
         await hub.send(message(short, b"and forth"))
         assert bench.ears[HUB].messages[-1].payload == b"back"
         assert bench.ears[METER].messages[-1].payload == b"and forth"
-        await bench.close()
 
-    play(scene())
+    play(lambda: EzspBench(version=version), scene)
 
 
 def test_counters_go_on_after_sticks_were_away() -> None:
     """The frame counter of a key that is in the stick never falls: nobody takes a new message for a replay."""
 
-    async def scene() -> None:
-        bench = EzspBench()
-        hub = await bench.node(HUB, NodeRole.COORDINATOR)
-        await hub.form()
-        node = await bench.node(METER, NodeRole.ROUTER)
-        await bench.join(hub, node)
+    async def scene(bench: EzspBench) -> None:
+        _, node = await bench.pair()
         for number in range(6):
             await node.send(message(COORDINATOR, bytes((number,))))
             bench.cables[METER].unplug()
@@ -170,22 +148,19 @@ def test_counters_go_on_after_sticks_were_away() -> None:
         assert heard == [bytes((number,)) for number in range(6)]
         stack = bench.dongles[HUB].stick.stack
         assert stack.nwk.counters.replayed == 0
-        await bench.close()
 
-    play(scene())
+    play(EzspBench, scene)
 
 
 @pytest.mark.parametrize("version", [13, 14])
 def test_a_network_is_moved_though_the_hubs_stick_is_pulled_out_meanwhile(version: int) -> None:
     """Whoever has heard of it goes; a stick that was away has forgotten, is told again, and comes after."""
 
-    async def scene() -> None:
-        bench = EzspBench(version=version)
-        hub = await bench.node(HUB, NodeRole.COORDINATOR, channels=(15, 20))
-        old = (await hub.form()).channel
+    async def scene(bench: EzspBench) -> None:
+        hub, node = await bench.pair(channels=(15, 20))
+        assert hub.network is not None
+        old = hub.network.channel
         new = 35 - old
-        node = await bench.node(METER, NodeRole.ROUTER, channels=(15, 20))
-        await bench.join(hub, node)
         with pytest.raises(MisuseError):
             node.change_channel(new)
         with pytest.raises(MisuseError):
@@ -207,21 +182,18 @@ def test_a_network_is_moved_though_the_hubs_stick_is_pulled_out_meanwhile(versio
         await asyncio.sleep(1)
         assert bench.ears[HUB].messages[-1].payload == b"up"
         assert bench.ears[METER].messages[-1].payload == b"down"
-        await bench.close()
 
-    play(scene())
+    play(lambda: EzspBench(version=version), scene)
 
 
 @pytest.mark.parametrize("version", [13, 14])
 def test_what_a_stick_may_ask_of_its_network(version: int) -> None:
     """energyScanRequest: a scan of one node, a new channel for all; the manager's to ask, and nobody else's."""
 
-    async def scene() -> None:
-        bench = EzspBench(version=version)
-        hub = await bench.node(HUB, NodeRole.COORDINATOR)
-        old = (await hub.form()).channel
-        node = await bench.node(METER, NodeRole.ROUTER)
-        await bench.join(hub, node)
+    async def scene(bench: EzspBench) -> None:
+        hub, node = await bench.pair()
+        assert hub.network is not None
+        old = hub.network.channel
         short = await hub.find_short(METER)
 
         async def ask(radio: EzspRadio, target: int, mask: int, duration: int, count: int = 0) -> Status:
@@ -239,9 +211,8 @@ def test_what_a_stick_may_ask_of_its_network(version: int) -> None:
         assert await ask(hub, 0xFFFF, 1 << 26, 0xFE) is Status.SUCCESS
         await asyncio.sleep(12)
         assert {radio.network and radio.network.channel for radio in (hub, node)} == {26}
-        await bench.close()
 
-    play(scene())
+    play(lambda: EzspBench(version=version), scene)
 
 
 @pytest.mark.parametrize("version", [13, 14])
@@ -251,12 +222,8 @@ def test_a_broadcast_is_out_before_the_stick_is_reset_for_a_new_endpoint(
 ) -> None:
     """Sent, to a stick, means taken: it waits its turn still."""
 
-    async def scene() -> None:
-        bench = EzspBench(version=version)
-        hub = await bench.node(HUB, NodeRole.COORDINATOR)
-        await hub.form()
-        node = await bench.node(METER, NodeRole.ROUTER)
-        await bench.join(hub, node)
+    async def scene(bench: EzspBench) -> None:
+        hub, _ = await bench.pair()
         await asyncio.sleep(5)
         began_us = bench.loop.now_us()
         await hub.send(replace(message(BROADCAST_RX_ON, b"all"), is_secured=False, wants_ack=False))
@@ -267,6 +234,5 @@ def test_a_broadcast_is_out_before_the_stick_is_reset_for_a_new_endpoint(
         await asyncio.sleep(2)
         assert [each.payload for each in bench.ears[METER].messages] == [b"all", b"one"]
         assert list(bench.dongles[HUB].stick.endpoints) == [2]
-        await bench.close()
 
-    play(scene())
+    play(lambda: EzspBench(version=version), scene)

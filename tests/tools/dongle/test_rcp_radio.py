@@ -4,33 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable
 
 import pytest
-from bench_rcp import CHANNEL, HUB, INSTALL_KEY, METER, STICK, Bench, RadioEar, message
+from bench_rcp import CHANNEL, HUB, INSTALL_KEY, METER, STICK, Bench, RadioEar, message, play
 
 from smets1.errors import ClosedError, MisuseError, NoAnswerError
 from smets1.hardware.air import LinkFault
-from smets1.hardware.clock import MAX_SPEED, run
 from smets1.hardware.radio import COORDINATOR, KeyOrigin, LinkKey, NodeRole, TransmitOutcome
 from smets1.hardware.rcp import RcpRadio
 from smets1.hardware.rcp.hdlc import hdlc_frame
 from smets1.hardware.rcp.spinel import Command, Property, SpinelFrame, Status, encode_value
 
 PAN = 0x1A62
-
-
-def play(scene: Callable[[Bench], Awaitable[None]]) -> None:
-    """Run a scene to its end at speed max, and close what it opened."""
-
-    async def main() -> None:
-        bench = Bench()
-        try:
-            await scene(bench)
-        finally:
-            await bench.close()
-
-    run(main(), speed=MAX_SPEED)
 
 
 async def raw(bench: Bench, eui64: int, short: int) -> tuple[RcpRadio, RadioEar]:
@@ -69,7 +54,7 @@ def test_what_a_stick_says_of_itself() -> None:
         assert radio.info.protocol == (4, 3)
         assert radio.eui64 == METER
 
-    play(scene)
+    play(Bench, scene)
 
 
 def test_frames_go_over_and_are_acknowledged() -> None:
@@ -93,7 +78,7 @@ def test_frames_go_over_and_are_acknowledged() -> None:
         await asyncio.sleep(0.2)
         assert one_ear.outcomes[-1] is TransmitOutcome.NO_ACK
 
-    play(scene)
+    play(Bench, scene)
 
 
 def test_retries_are_made_by_the_stick() -> None:
@@ -108,7 +93,7 @@ def test_retries_are_made_by_the_stick() -> None:
             assert sent == [data(9, 5)] * (1 + retries)
         assert ear.outcomes == [TransmitOutcome.NO_ACK] * 2
 
-    play(scene)
+    play(Bench, scene)
 
 
 def test_a_busy_channel_is_told() -> None:
@@ -119,7 +104,7 @@ def test_a_busy_channel_is_told() -> None:
         await asyncio.sleep(1)
         assert ear.outcomes == [TransmitOutcome.CHANNEL_BUSY]
 
-    play(scene)
+    play(Bench, scene)
 
 
 def test_the_pending_bit_is_set_for_those_who_are_waited_for() -> None:
@@ -137,7 +122,7 @@ def test_the_pending_bit_is_set_for_those_who_are_waited_for() -> None:
             await asyncio.sleep(0.1)
             assert ear.outcomes[-1] is outcome
 
-    play(scene)
+    play(Bench, scene)
 
 
 def test_a_receiver_that_is_off_is_deaf_but_sends() -> None:
@@ -158,7 +143,7 @@ def test_a_receiver_that_is_off_is_deaf_but_sends() -> None:
         await asyncio.sleep(0.1)
         assert one_ear.frames == [data(5, 0)]
 
-    play(scene)
+    play(Bench, scene)
 
 
 def test_energy_is_measured() -> None:
@@ -172,7 +157,7 @@ def test_energy_is_measured() -> None:
         assert [channel for channel, _ in ear.energies] == [20, 21]
         assert ear.energies[0][1] >= -50 > ear.energies[1][1]
 
-    play(scene)
+    play(Bench, scene)
 
 
 # --- when things go wrong ---------------------------------------------------------------------------------
@@ -192,7 +177,7 @@ def test_a_stick_that_resets_comes_back_as_it_was() -> None:
         assert one_ear.outcomes == [TransmitOutcome.ACKED_PENDING]
         assert other_ear.frames[-1] == poll(0, 5)
 
-    play(scene)
+    play(Bench, scene)
 
 
 def test_a_stick_that_is_pulled_out_and_put_back() -> None:
@@ -221,7 +206,7 @@ def test_a_stick_that_is_pulled_out_and_put_back() -> None:
         assert one_ear.frames == [data(6, 0)]
         assert one.lost_count == 1
 
-    play(scene)
+    play(Bench, scene)
 
 
 def test_a_frame_that_waits_for_the_stick_goes_out_when_it_is_up() -> None:
@@ -237,7 +222,7 @@ def test_a_frame_that_waits_for_the_stick_goes_out_when_it_is_up() -> None:
         assert ear.outcomes == [TransmitOutcome.ACKED]
         assert other_ear.frames == [data(0, 5)]
 
-    play(scene)
+    play(Bench, scene)
 
 
 def test_a_stick_that_falls_silent_is_lost_and_looked_for_again() -> None:
@@ -256,7 +241,7 @@ def test_a_stick_that_falls_silent_is_lost_and_looked_for_again() -> None:
             await one.up.wait()
         assert one.info is not None
 
-    play(scene)
+    play(Bench, scene)
 
 
 def test_something_else_than_a_radio_co_processor_is_not_used() -> None:
@@ -282,7 +267,7 @@ def test_something_else_than_a_radio_co_processor_is_not_used() -> None:
         assert radio.info is None
         assert radio.lost_count >= 2
 
-    play(scene)
+    play(Bench, scene)
 
 
 @pytest.mark.parametrize(
@@ -309,7 +294,7 @@ def test_garbage_from_the_stick_does_no_harm(octet_count: int) -> None:
         await asyncio.sleep(1)
         assert ear.outcomes == [TransmitOutcome.ACKED]
 
-    play(scene)
+    play(Bench, scene)
 
 
 def test_after_close_nothing_is_possible_and_nothing_is_called() -> None:
@@ -323,7 +308,7 @@ def test_after_close_nothing_is_possible_and_nothing_is_called() -> None:
         with pytest.raises(ClosedError):
             one.transmit(data(0, 5))
 
-    play(scene)
+    play(Bench, scene)
 
 
 # --- below our whole stack --------------------------------------------------------------------------------
@@ -345,7 +330,7 @@ def test_hub_and_device_on_sticks(role: NodeRole) -> None:
         assert [heard.payload for heard in bench.ears[HUB].messages] == [b"up 0", b"up 1", b"up 2"]
         assert [heard.payload for heard in bench.ears[METER].messages] == [b"down 0", b"down 1", b"down 2"]
 
-    play(scene)
+    play(Bench, scene)
 
 
 def test_a_device_on_the_air_and_one_on_a_stick_share_a_network() -> None:
@@ -365,7 +350,7 @@ def test_a_device_on_the_air_and_one_on_a_stick_share_a_network() -> None:
         await far.send(message(COORDINATOR, b"through the stick"))
         assert bench.ears[HUB].messages[-1].payload == b"through the stick"
 
-    play(scene)
+    play(Bench, scene)
 
 
 def test_a_stick_that_is_pulled_out_while_joining() -> None:
@@ -385,7 +370,7 @@ def test_a_stick_that_is_pulled_out_while_joining() -> None:
         await device.send(message(COORDINATOR, b"here again"))
         assert bench.ears[HUB].messages[-1].payload == b"here again"
 
-    play(scene)
+    play(Bench, scene)
 
 
 def test_a_line_that_garbles_one_portion_in_twenty() -> None:
@@ -419,7 +404,7 @@ def test_a_line_that_garbles_one_portion_in_twenty() -> None:
         payloads = [heard.payload for heard in bench.ears[HUB].messages]
         assert len(payloads) == len(set(payloads)) >= told  # each once, and all that were acknowledged
 
-    play(scene)
+    play(Bench, scene)
 
 
 # --- what only other hosts use ----------------------------------------------------------------------------
@@ -444,7 +429,7 @@ def test_without_source_matching_every_child_is_told_to_stay_awake() -> None:
             await asyncio.sleep(0.1)
             assert ear.outcomes[-1] is outcome
 
-    play(scene)
+    play(Bench, scene)
 
 
 def test_a_sniffer_hears_what_is_for_others() -> None:
@@ -460,7 +445,7 @@ def test_a_sniffer_hears_what_is_for_others() -> None:
         await asyncio.sleep(0.1)
         assert sniffer.frames == [data(0, 5, sequence=2), b"\x02\x00\x02"]  # its acknowledgement too
 
-    play(scene)
+    play(Bench, scene)
 
 
 def test_more_children_than_the_stick_has_room_for() -> None:
@@ -477,4 +462,4 @@ def test_more_children_than_the_stick_has_room_for() -> None:
             await asyncio.sleep(0.1)
             assert ear.outcomes[-1] is outcome
 
-    play(scene)
+    play(Bench, scene)
