@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Final
 
 from smets1.eui64 import Eui64
-from smets1.hardware.air import Air, AirRadio
+from smets1.hardware.air import Air
 from smets1.hardware.radio import TransmitOutcome
 from smets1.hardware.rcp.pipe import BytePipe
 from smets1.hardware.rcp.spinel import Status
@@ -24,10 +24,8 @@ class Dongle(StickShell):
     """One stick. `eui64` is what its factory gave it; a host may set another address."""
 
     def __init__(self, air: Air, pipe: BytePipe, eui64: Eui64) -> None:
-        super().__init__(pipe, eui64)
-        self._air = air
+        super().__init__(air, pipe, eui64)
         self._stick = RcpStick(eui64)
-        self._radio: AirRadio | None = None
 
     @property
     def stick(self) -> RcpStick:
@@ -76,19 +74,10 @@ class Dongle(StickShell):
         if octets:
             self.pipe.write(octets)
 
-    def _power_off(self) -> None:
-        if self._radio is not None:
-            self._radio.close()
-            self._radio = None
-
     def _configure(self, wanted: Configure) -> None:
-        if self._radio is not None and self._radio.eui64 != wanted.eui64:
-            self._power_off()  # an address is part of a radio of our air
-        if self._radio is None:
-            # two sticks with one address are a mistake that real air allows too
-            self._radio = self._air.radio(wanted.eui64, is_clone=True)
-            self._radio.attach(self)
         radio = self._radio
+        if radio is None or radio.eui64 != wanted.eui64:
+            radio = self._new_radio(wanted.eui64)
         radio.set_channel(wanted.channel)
         if (radio.pan_id, radio.short_address) != (wanted.pan_id, wanted.short_address):
             # the firmware has no word for a coordinator, and 0 is what they are called

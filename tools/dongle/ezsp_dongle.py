@@ -18,7 +18,7 @@ from smets1.firmware.zigbee.mac_events import (
     SetReceiver,
     Transmit,
 )
-from smets1.hardware.air import Air, AirRadio
+from smets1.hardware.air import Air
 from smets1.hardware.clock import Timer
 from smets1.hardware.ezsp.ash import ResetCode
 from smets1.hardware.ezsp.commands import VERSIONS
@@ -43,10 +43,8 @@ class EzspDongle(StickShell):
         version: int = VERSIONS[0],
         nvm: Nvm | None = None,
     ) -> None:
-        super().__init__(pipe, eui64)
-        self._air = air
+        super().__init__(air, pipe, eui64)
         self.stick = EzspStick(eui64, MemoryNvm() if nvm is None else nvm, rng, version=version)
-        self._radio: AirRadio | None = None
         self._timer: Timer | None = None
         self._is_draining = False
 
@@ -65,12 +63,8 @@ class EzspDongle(StickShell):
         self.stick.power_cycle()
 
     def _power_off(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        if self._radio is not None:
-            self._radio.close()
-            self._radio = None
+        self._cancel_timer()
+        super()._power_off()
 
     # --- the antenna ----------------------------------------------------------------------------------
 
@@ -98,7 +92,7 @@ class EzspDongle(StickShell):
         try:
             while True:
                 for _ in self.stick.take_orders():
-                    self._new_radio()
+                    self._new_radio(self.stick.eui64)
                 actions = self.stick.stack.take_actions()
                 if not actions:
                     break
@@ -109,9 +103,7 @@ class EzspDongle(StickShell):
         octets = self.stick.take_octets()
         if octets:
             self.pipe.write(octets)
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self._cancel_timer()
         next_us = self.stick.next_timer_us()
         if next_us is not None:
             self._timer = self._air.scheduler.call_at_us(next_us, self._on_timer)
@@ -121,11 +113,10 @@ class EzspDongle(StickShell):
         self.stick.on_timer(now_us=self._now_us())
         self._drain()
 
-    def _new_radio(self) -> None:
-        if self._radio is not None:
-            self._radio.close()
-        self._radio = self._air.radio(self.stick.eui64, is_clone=True)
-        self._radio.attach(self)
+    def _cancel_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
     def _act(self, action: RadioAction) -> None:
         radio = self._radio

@@ -1,4 +1,4 @@
-"""What the shells of all simulated sticks share: a line that a host opens, loses and opens again."""
+"""What the shells of all simulated sticks share: a line that a host opens, loses and opens again; an air."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from typing import Final
 
 from smets1.errors import LostError
 from smets1.eui64 import Eui64, format_eui64
-from smets1.hardware.rcp.pipe import BytePipe
+from smets1.hardware.air import Air, AirRadio
+from smets1.hardware.radio import RadioListener
+from smets1.hardware.rcp.pipe import BytePipe, PipeListener
 
 __all__ = ["StickShell"]
 
@@ -16,12 +18,14 @@ _log = getLogger(__name__)
 _REOPEN_S: Final = 0.2
 
 
-class StickShell:
-    """Subclasses say what a stick does with octets, and at the end of its power."""
+class StickShell(PipeListener, RadioListener):
+    """Subclasses say what a stick does with octets and frames, and at the end of its power."""
 
-    def __init__(self, pipe: BytePipe, eui64: Eui64) -> None:
+    def __init__(self, air: Air, pipe: BytePipe, eui64: Eui64) -> None:
         self.pipe = pipe
         self.eui64 = eui64
+        self._air = air
+        self._radio: AirRadio | None = None
         self._is_closed = False
         self._task: asyncio.Task[None] | None = None
 
@@ -36,9 +40,6 @@ class StickShell:
             self._task.cancel()
         self.pipe.close()
         self._power_off()
-
-    def on_octets(self, octets: bytes) -> None:
-        raise NotImplementedError
 
     def on_lost(self, reason: str) -> None:
         """The host hung up: the stick loses its power with its line, and waits for the next host."""
@@ -58,9 +59,21 @@ class StickShell:
                 self._drain()
                 return
 
+    def _new_radio(self, eui64: Eui64) -> AirRadio:
+        """In place of the one before: an address is part of a radio of our air.
+
+        Two sticks with one address are a mistake that real air allows too.
+        """
+        self._power_off()
+        self._radio = radio = self._air.radio(eui64, is_clone=True)
+        radio.attach(self)
+        return radio
+
     def _power_off(self) -> None:
         """The antenna falls silent."""
-        raise NotImplementedError
+        if self._radio is not None:
+            self._radio.close()
+            self._radio = None
 
     def _power_on(self) -> None:
         """The chip starts anew."""
