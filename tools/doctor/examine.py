@@ -49,8 +49,8 @@ async def examine_all(args: argparse.Namespace) -> int:
 async def _stick(port: str, known: SerialPort | None, reports: list[tuple[str, StickReport]]) -> Finding:
     what = f"stick {port}"
     name = "" if known is None else known.product or known.likely
-    path = port.partition("@")[0]
-    if not port.startswith("tcp://") and (problem := access_problem(path)) is not None:
+    is_serial = not port.startswith("tcp://")
+    if is_serial and (problem := access_problem(port.partition("@")[0])) is not None:
         return Finding(what=what, state=State.BAD, text=problem[0], advice=problem[1])
     try:
         report = await examine(port)
@@ -59,7 +59,6 @@ async def _stick(port: str, known: SerialPort | None, reports: list[tuple[str, S
             what=what, state=State.BAD, text=str(error), advice="write /dev/ttyACM0 or tcp://HOST:PORT"
         )
     except LostError as error:
-        is_serial = not port.startswith("tcp://")
         advice = (
             "close the program that has it open" if is_serial else "start what serves it, or mend the address"
         )
