@@ -114,8 +114,12 @@ def program(_system_programs: None) -> Callable[[str], str]:
 async def smets1_home(
     request: pytest.FixtureRequest, smets1_home: Callable[..., Awaitable[Home]], tmp_path: Path
 ) -> AsyncIterator[Callable[..., Awaitable[Home]]]:
-    """The plugin's; the air of a whole-home scenario (`tests/test_home*.py`, judges) is judged at its end."""
-    if request.path.parent not in (REPOSITORY / "tests", REPOSITORY / "tests" / "judges"):
+    """The plugin's; the air of a whole-home scenario is judged at its end.
+
+    Scenarios are `tests/test_home*.py`, those of the judges, and what is marked `judged`.
+    """
+    is_scenario = request.path.parent in (REPOSITORY / "tests", REPOSITORY / "tests" / "judges")
+    if not is_scenario and request.node.get_closest_marker("judged") is None:
         yield smets1_home
         return
     homes = JudgedHomes(smets1_home, tmp_path)

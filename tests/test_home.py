@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from judged_home import JudgedHomes, shorts
 from lxml import etree
+from tshark import Step
 
 from smets1.devices.supply import SupplyState
 from smets1.eui64 import format_eui64
@@ -18,6 +20,7 @@ from smets1.tools.home import Home
 CALM = "[han]\nreport_interval_s = 1800\n"
 RICH = CALM + "[prepayment]\nbalance_pounds = 20\n"
 GPF = 0x00DB1234567890A3
+METERING, PREPAYMENT, AUTHORISATION = 0x0702, 0x0705, 0xFC01
 STRANGER = 0x00DB1234567899FF
 
 
@@ -111,9 +114,12 @@ async def test_device_log_and_inventory(smets1_home: Any, valid: Any) -> None:
     assert len(inventory.values("DeviceModel")) == 6
 
 
-async def test_top_up_by_duis(smets1_home: Any, valid: Any) -> None:
+async def test_top_up_by_duis(smets1_home: JudgedHomes, valid: Any) -> None:
     home = await smets1_home()
+    hub, meter, gas_meter, display = shorts(home, "chf", "esme", "gsme", "ppmid")
+    await home.clock.advance(seconds=3)  # displays have asked for reports
     token = home.headend.make_utrn(home.esme.eui64, pounds=10)
+    began_s = home.clock.utc_us / 1e6
     valid(await good(home, "2.2", home.esme.eui64, token=token))
     assert home.esme.account.balance_mp == 1_000_000
     await home.clock.advance(seconds=2)
@@ -123,6 +129,39 @@ async def test_top_up_by_duis(smets1_home: Any, valid: Any) -> None:
     gas = home.headend.make_utrn(home.gsme.eui64, pounds=5)
     valid(await good(home, "2.2", home.gsme.eui64, token=gas))
     assert home.gsme.account.balance_mp == 500_000
+    await home.clock.advance(seconds=20)
+    await smets1_home.tell(
+        # by the ribbon to the electricity meter, which tells the displays: every five seconds at most
+        Step("ZCL: Report Attributes", PREPAYMENT, meter, display, (began_s, began_s + 5)),
+        Step("authorisation.execute_once", AUTHORISATION, hub, gas_meter),
+        Step("authorisation.once_result", AUTHORISATION, gas_meter, hub),
+        Step("ZCL: Report Attributes", PREPAYMENT, gas_meter, hub),
+        Step("ZCL: Report Attributes", METERING, gas_meter, hub),
+        Step("ZCL Metering: Mirror Report Attribute Response", METERING, hub, gas_meter),
+    )
+
+
+async def test_top_up_at_the_ppmid(smets1_home: JudgedHomes) -> None:
+    """Electricity at once; gas by the mirror, from which the meter fetches it at its next waking."""
+    home = await smets1_home()
+    hub, meter, gas_meter, display = shorts(home, "chf", "esme", "gsme", "ppmid")
+    await home.clock.advance(minutes=3)  # the gas meter has gone to sleep
+    answer = await home.ppmid.enter_utrn(home.headend.make_utrn(home.esme.eui64, pounds=10))
+    assert (answer.is_accepted, answer.balance_mp) == (True, 1_000_000)
+    answer = await home.ppmid.enter_utrn(home.headend.make_utrn(home.gsme.eui64, pounds=6), "gas")
+    assert (answer.is_accepted, answer.balance_mp) == (True, 600_000)
+    await home.clock.advance(seconds=20)
+    top_up = "ZCL Prepayment: Consumer Top Up"
+    await smets1_home.tell(
+        Step(top_up, PREPAYMENT, display, meter),
+        Step(f"{top_up} Response", PREPAYMENT, meter, display),
+        Step(top_up, PREPAYMENT, display, hub),
+        Step("ZCL: Report Attributes", METERING, gas_meter, hub),  # it is awake
+        Step(top_up, PREPAYMENT, hub, gas_meter),
+        Step(f"{top_up} Response", PREPAYMENT, gas_meter, hub),
+        Step(f"{top_up} Response", PREPAYMENT, hub, display),
+        Step("ZCL: Report Attributes", PREPAYMENT, gas_meter, hub),
+    )
 
 
 async def test_a_token_for_another_meter_is_refused(smets1_home: Any) -> None:
@@ -188,8 +227,9 @@ async def test_gas_supply_by_duis(smets1_home: Any, valid: Any) -> None:
     assert home.gsme.meter.supply.state is SupplyState.ON
 
 
-async def test_rotation_gas_first_then_electricity(smets1_home: Any) -> None:
+async def test_rotation_gas_first_then_electricity(smets1_home: JudgedHomes) -> None:
     home = await smets1_home(toml=RICH)
+    hub, gas_meter = shorts(home, "chf", "gsme")
     for meter in (home.gsme, home.esme):
         assert await home.headend.rotate_sua_key(meter.eui64) is RotationResult.ROTATED
         assert meter.authorisation.generation == 1
@@ -201,6 +241,16 @@ async def test_rotation_gas_first_then_electricity(smets1_home: Any) -> None:
     await good(home, "7.2", home.gsme.eui64)
     assert not home.esme.meter.supply.is_on
     assert not home.gsme.meter.supply.is_on
+    instruction = Step("authorisation.critical_instruction", AUTHORISATION, hub, gas_meter)
+    result = Step("authorisation.critical_result", AUTHORISATION, gas_meter, hub)
+    await smets1_home.tell(
+        instruction,
+        result,
+        Step("authorisation.status_push", AUTHORISATION, gas_meter, hub),
+        Step("authorisation.status_push_ack", AUTHORISATION, hub, gas_meter),
+        instruction,  # 7.2
+        result,
+    )
 
 
 # --- registers -------------------------------------------------------------------------------------

@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from judged_home import JudgedHomes, shorts
 from lxml import etree
 from tests.headend.conftest import request_xml
+from tshark import Step
 
 from smets1.devices.load_limit import LimitedSupply, LoadLimit
 from smets1.devices.supply import OffReason, SupplyState
@@ -28,6 +30,7 @@ CALM = "[han]\nreport_interval_s = 1800\n"
 SUPPLIER = "90-B3-D5-1F-30-01-00-00"
 NETWORK = "90-B3-D5-1F-30-02-00-00"
 WAIT_S = 3700.0
+MESSAGING, MANAGEMENT = 0x0703, 0x0708
 
 Send = Callable[..., Awaitable[DuisAnswer]]
 
@@ -196,8 +199,9 @@ async def test_power_thresholds_and_the_tamper_state(smets1_home: Any, schema: A
     assert esme.meter.tamper.state is SupplyTamperState.LOCKED
 
 
-async def test_the_change_of_tenancy_hides_what_was_before(smets1_home: Any, schema: Any) -> None:
+async def test_the_change_of_tenancy_hides_what_was_before(smets1_home: JudgedHomes, schema: Any) -> None:
     home = await smets1_home(toml=CALM)
+    hub, there, ppmid, ihd = shorts(home, "chf", "esme", "ppmid", "ihd")
     send, meter = sender(home, schema), home.esme.meter
     await home.clock.advance(hours=30)
     home.chf.messages.show("for the old household")
@@ -221,6 +225,13 @@ async def test_the_change_of_tenancy_hides_what_was_before(smets1_home: Any, sch
     await home.clock.advance(minutes=30)
     used = home.ppmid.model.electricity.values["current_week_consumption_delivered"]
     assert used < 2000 < meter.reading
+    moment_s = parse_utc(later) / 1e6
+    told = [
+        Step("ZCL: Report Attributes", MANAGEMENT, there, display, (moment_s, moment_s + 60))
+        for display in (ihd, ppmid)
+    ]
+    shown = [Step("ZCL Messaging: Display Message", MESSAGING, hub, display) for display in (ppmid, ihd)]
+    await smets1_home.tell(*shown, *told)
 
 
 # --- gas and the clock ------------------------------------------------------------------------------

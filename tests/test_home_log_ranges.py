@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from judged_home import JudgedHomes, shorts
 from lxml import etree
 from tests.test_home_logs import BLOCKS, post, requests, rows
+from tshark import Step
 
 from smets1.devices.billing import BillingCalendar, BillingPeriod
 from smets1.devices.days import DAY_US, HALF_HOUR_US
@@ -26,6 +28,7 @@ START = "2024-03-31T00:00:00Z"  # in an hour GB clocks go forward
 CALM = "[han]\nreport_interval_s = 3600\ngas_wake_s = 600\n"
 EVER = ("2000-01-01T00:00:00Z", "2100-01-01T00:00:00Z")
 YEAR = PROFILE_DAYS * 48
+METERING, MANAGEMENT, METER_DATA = 0x0702, 0x0708, 0xFC05
 
 
 @pytest.fixture(scope="session")
@@ -310,9 +313,10 @@ async def test_the_proxy_answers_for_a_meter_that_is_gone_and_learns_what_it_mis
 
 
 async def test_a_new_household_does_not_read_the_old_ones_gas_in_the_proxy(
-    smets1_home: Any, duis_templates: Path
+    smets1_home: JudgedHomes, duis_templates: Path
 ) -> None:
     home = await smets1_home(toml=CALM, start=START)
+    hub, meter, display = shorts(home, "chf", "gsme", "ihd")
     await home.clock.advance(hours=3, minutes=1)
 
     async def household() -> list[int]:
@@ -330,6 +334,17 @@ async def test_a_new_household_does_not_read_the_old_ones_gas_in_the_proxy(
     assert [end_us > began_us for end_us in await household()] == [True] * 2
     everything = times_us(await post(home, template(duis_templates, "GCS17_4.8.1"), period=EVER))
     assert len(everything) == 8, "the supplier has all"
+    asked = (
+        Step("ZCL Metering: Get Sampled Data", METERING, display, hub),
+        Step("ZCL Metering: Get Sampled Data Response", METERING, hub, display),
+    )
+    await smets1_home.tell(
+        *asked,
+        Step("ZCL Device Management: Publish Change Of Tenancy", MANAGEMENT, hub, meter),
+        Step("ZCL: Default Response", MANAGEMENT, meter, hub),
+        Step("ZCL: Report Attributes", METER_DATA, meter, hub),  # its mirror knows before it sleeps
+        *asked,
+    )
 
 
 async def test_gas_logs_before_the_meter_has_woken_and_after_it_was_taken_away(

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from judged_home import JudgedHomes, shorts
+from tshark import Step
 
 from smets1.errors import InputError, RefusedError
 from smets1.firmware.wan.messages import WanRequest, WanStatus
@@ -35,8 +37,9 @@ def pages(home: Any) -> list[list[str]]:
     return [display.screen["messages"] for display in (home.ppmid, home.ihd)]
 
 
-async def test_a_message_of_the_head_end_reaches_every_display(smets1_home: Any) -> None:
+async def test_a_message_of_the_head_end_reaches_every_display(smets1_home: JudgedHomes) -> None:
     home = await smets1_home(seed=7)
+    hub, *displays = shorts(home, "chf", "ppmid", "ihd")
     assert pages(home) == [NONE, NONE]
     text = {"message_id": 5, "message_control": 0x80, "start_time": 0, "duration_in_minutes": 60}
     await instruct(home, "display_message", **text, message="Prices change on Monday")
@@ -51,10 +54,15 @@ async def test_a_message_of_the_head_end_reaches_every_display(smets1_home: Any)
     assert pages(home) == [page, page[:-1]]
     await home.clock.advance(minutes=60)
     assert pages(home) == [NONE, NONE], "its hour is over"
+    await smets1_home.tell(
+        *(Step("ZCL Messaging: Display Message", MESSAGING.cluster_id, hub, each) for each in displays),
+        Step("ZCL Messaging: Message Confirmation", MESSAGING.cluster_id, displays[1], hub),
+    )
 
 
-async def test_taken_down_it_is_gone_everywhere(smets1_home: Any) -> None:
+async def test_taken_down_it_is_gone_everywhere(smets1_home: JudgedHomes) -> None:
     home = await smets1_home(seed=7)
+    hub, *displays = shorts(home, "chf", "ppmid", "ihd")
     number = home.chf.messages.show("Good morning")
     await home.clock.advance(seconds=5)
     assert pages(home) == [["MESSAGES", "Good morning"]] * 2
@@ -62,6 +70,14 @@ async def test_taken_down_it_is_gone_everywhere(smets1_home: Any) -> None:
     await home.clock.advance(seconds=5)
     assert pages(home) == [NONE, NONE]
     assert home.chf.messages.show("Good night") == number + 1
+    await home.clock.advance(seconds=5)
+    await smets1_home.tell(
+        *(
+            Step(f"ZCL Messaging: {name} Message", MESSAGING.cluster_id, hub, each)
+            for name in ("Display", "Cancel", "Display")
+            for each in displays
+        )
+    )
 
 
 async def test_a_display_that_was_dark_asks_and_power_cuts_forget_nothing(smets1_home: Any) -> None:

@@ -11,8 +11,10 @@ from random import Random
 from typing import Any
 
 import pytest
+from judged_home import JudgedHomes, shorts
 from lxml import etree
 from tests.headend.conftest import NS, code_of, request_xml
+from tshark import Step
 
 from smets1.eui64 import format_eui64
 from smets1.firmware.ota.image_file import OtaFile, OtaHeader
@@ -22,6 +24,7 @@ from smets1.tools.home_radios import with_radios
 
 DSP = "90-B3-D5-1F-30-00-00-02"
 NEW = 0x00000002
+OTA, AUTHORISATION, DEVICE_INFORMATION = 0x0019, 0xFC01, 0xFC03
 HOME = "[han]\ngas_wake_s = 60\n"
 
 
@@ -81,8 +84,9 @@ def result(response: etree._Element) -> tuple[str | None, str | None]:
     return data.get("MessageSuccess"), data.findtext(".//ra:ASN1Status", namespaces=NS)
 
 
+@pytest.mark.judged
 @pytest.mark.parametrize("name", ["esme", "gsme", "ppmid", "chf"])
-async def test_delivered_verified_and_activated(smets1_home: Any, schema: Any, name: str) -> None:
+async def test_delivered_verified_and_activated(smets1_home: JudgedHomes, schema: Any, name: str) -> None:
     home = await smets1_home(seed=3, toml=HOME)
     supplier, device = Supplier(home, schema), getattr(home, name)
     octets = image(device, size=40_000 if name == "chf" else 3000)
@@ -99,6 +103,45 @@ async def test_delivered_verified_and_activated(smets1_home: Any, schema: Any, n
     read = await supplier.ask("11.2", "<sr:ReadFirmwareVersion/>", format_eui64(device.eui64))
     assert read.findtext(".//ra:FirmwareVersion", namespaces=NS) == "00000002"
     assert home.headend.inventory.find(device.eui64).firmware_version == "00000002"
+    hub, there = shorts(home, "chf", name)
+    await smets1_home.tell(*_download(hub, there), *_activation(hub, there).get(name, ()))
+
+
+def _download(hub: int, there: int) -> tuple[Step, ...]:
+    if hub == there:
+        return ()  # by the WAN alone
+    return (
+        Step("ZCL OTA: Image Notify", OTA, hub),
+        Step("ZCL OTA: Query Next Image Request", OTA, there, hub),
+        Step("ZCL OTA: Query Next Image Response", OTA, hub, there),
+        *(
+            Step("ZCL OTA: Image Block Request", OTA, there, hub),
+            Step("ZCL OTA: Image Block Response", OTA, hub, there),
+        ) * (3000 // 64),  # at least so many: an APS frame has less room
+        Step("ZCL OTA: Upgrade End Request", OTA, there, hub),
+        Step("ZCL OTA: Upgrade End Response", OTA, hub, there),
+    )  # fmt: skip
+
+
+def _activation(hub: int, there: int) -> dict[str, tuple[Step, ...]]:
+    """11.3 and 11.2 on the air: the gas meter's is critical; the electricity meter hears it by the ribbon."""
+    information = "device_information.activate_firmware"
+    read = (
+        Step("ZCL: Read Attributes", DEVICE_INFORMATION, hub, there),
+        Step("ZCL: Read Attributes Response", DEVICE_INFORMATION, there, hub),
+    )
+    return {
+        "gsme": (
+            Step("authorisation.critical_instruction", AUTHORISATION, hub, there),
+            Step("authorisation.critical_result", AUTHORISATION, there, hub),
+            *read,
+        ),
+        "ppmid": (
+            Step(information, DEVICE_INFORMATION, hub, there),
+            Step(f"{information}_response", DEVICE_INFORMATION, there, hub),
+            *read,
+        ),
+    }
 
 
 @pytest.mark.parametrize("name", ["esme", "chf"])

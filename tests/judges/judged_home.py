@@ -2,7 +2,8 @@
 
 homes = JudgedHomes(make, tmp_path)      in the place of the factory `smets1_home`
 home = await homes(seed=3)
-rows = await homes.judge()               closes it: what tshark read, for `follow`
+meter, hub = shorts(home, "esme", "chf")
+await homes.tell(Step(..., source=meter))    closes it: what tshark reads, and that it comes in this order
 """
 
 from __future__ import annotations
@@ -15,7 +16,13 @@ from tshark import TSHARK, Row, Step, faults, follow, read_capture, run_tshark
 
 from smets1.tools.home import Home
 
-__all__ = ["JudgedHomes"]
+__all__ = ["JudgedHomes", "shorts"]
+
+
+def shorts(home: Home, *names: str) -> list[int]:
+    """Short addresses of its devices now, in that order."""
+    networks = [getattr(home, name).port.network for name in names]
+    return [network.short_address for network in networks]
 
 
 class JudgedHomes:

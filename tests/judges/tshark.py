@@ -57,12 +57,13 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What is to be found next: a name, and who says it to whom where that matters."""
+    """What is to be found next: a name, and who says it to whom, and when (UTC), where that matters."""
 
     name: str
     cluster_id: int | None = None
     source: int | None = None
     destination: int | None = None
+    between_s: tuple[float, float] | None = None
 
     def fits(self, row: Row) -> bool:
         return (
@@ -70,6 +71,7 @@ class Step:
             and self.cluster_id in (None, row.cluster_id)
             and self.source in (None, row.source)
             and self.destination in (None, row.destination)
+            and (self.between_s is None or self.between_s[0] <= row.time_s <= self.between_s[1])
         )
 
 
