@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tshark import TSHARK, Step, faults, follow, read_capture
 
 from smets1.tools.cli import main
 from smets1.tools.script.comparison import Kind
@@ -46,11 +47,18 @@ def lost_for_good(outcome: Outcome) -> set[tuple[str, str, str]]:
     return set.union(*said) - set.intersection(*said)
 
 
-def test_a_short_one(tmp_path: Path) -> None:
-    path = tmp_path / "top-up.toml"
+@pytest.fixture(scope="module")
+def short(tmp_path_factory: pytest.TempPathFactory) -> tuple[Outcome, list[str]]:
+    """What came of it, and what was said."""
+    folder = tmp_path_factory.mktemp("short")
+    path = folder / "top-up.toml"
     path.write_text(SHORT)
     lines: list[str] = []
-    outcome = run_worlds(path, WORLDS, out=tmp_path / "out", say=lines.append)
+    return run_worlds(path, WORLDS, out=folder / "out", say=lines.append), lines
+
+
+def test_a_short_one(short: tuple[Outcome, list[str]]) -> None:
+    outcome, lines = short
     assert outcome.is_passed, lines
     assert [world.held for world in outcome.worlds] == [3, 3, 3]
     assert len(outcome.differences) == 2
@@ -64,6 +72,23 @@ def test_a_short_one(tmp_path: Path) -> None:
         assert world.capture.with_suffix(".keys").stat().st_mode & 0o777 == 0o600
     assert lost_for_good(outcome) <= {("gsme", "chf", "metering DefaultResponse")}
     assert any("differences" in line for line in lines)
+
+
+@pytest.mark.outsider
+@pytest.mark.skipif(TSHARK is None, reason="tshark is not installed: run ./tools/test")
+def test_every_world_says_the_same_to_tshark_without_fault(short: tuple[Outcome, list[str]]) -> None:
+    for world in short[0].worlds:
+        rows = read_capture(world.capture, world.keys)
+        assert faults(rows) == [], world.radios
+        follow(
+            rows,
+            Step("Association Request"),
+            Step("Transport Key", source=0),
+            Step("ZCL Key Establishment: Confirm Key Data Response", 0x0800, source=0),
+            Step("ZCL Metering: Request Mirror Response", 0x0702, source=0),
+            Step("ZCL Prepayment: Consumer Top Up", 0x0705),
+            Step("ZCL Prepayment: Consumer Top Up Response", 0x0705),
+        )
 
 
 @pytest.mark.slow
