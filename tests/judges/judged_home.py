@@ -56,7 +56,9 @@ class JudgedHomes:
 
     async def tell(self, *steps: Step) -> None:
         """Close the last home: its air is without fault, and says these steps in this order."""
-        if TSHARK is not None:
+        if TSHARK is None:
+            await self._opened[-1][0].close()
+        else:
             follow(await self.judge(), *steps)
 
     async def run_tshark(self, *options: str) -> list[str]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 import pytest
+from tests.test_home_channel import assert_it_stays, move
 
 from smets1.hardware.ezsp.radio import EzspRadio
 from smets1.hardware.radio import KeyOrigin
@@ -117,22 +118,7 @@ async def test_a_stick_is_pulled_out_while_its_device_comes_up(
 async def test_a_home_moves_to_another_channel(smets1_home: MakeHome, tmp_path: Path) -> None:
     """The hub's stick tells all and goes with them; the gas meter wakes later, and finds them."""
     home = await smets1_home(seed=5, config=reference("ezsp"), nvm_dir=tmp_path)
-    await home.clock.advance(minutes=10)  # the gas meter sleeps till the half hour
-    old = home.chf.port.network.channel
-    channel = 26 if old != 26 else 11
-    home.chf.port.change_channel(channel)
-    await home.clock.advance(minutes=5)
-    awake = (home.chf, home.esme, home.ppmid, home.ihd)
-    assert {device.port.network.channel for device in awake} == {channel}
-    assert home.gsme.port.network.channel == old
-    await home.clock.advance(hours=2)
-    assert home.gsme.port.network.channel == channel
-    moved_us = home.clock.utc_us
-    await home.clock.advance(hours=1)
-    assert home.chf.gas.reported_utc_us > moved_us
-    assert home.ihd.model.electricity.heard_utc_us > moved_us
+    channel = await move(home)
     await home.power_off()
     home = await smets1_home(seed=5, config=reference("ezsp"), nvm_dir=tmp_path)
-    await home.clock.advance(hours=1)
-    assert {device.port.network.channel for device in home.devices} == {channel}
-    assert home.clock.utc_us - home.chf.gas.reported_utc_us < 3600 * 1_000_000
+    await assert_it_stays(home, channel)
