@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from smets1.devices.days import DAY_US
-from smets1.devices.load import ApplianceLoad, ConstantLoad, GasFlow
+from smets1.devices.load import ApplianceLoad, ConstantLoad, GasFlow, Load
 from smets1.devices.load_limit import LoadLimit
 from smets1.devices.meter import ElectricityMeterCore, GasMeterCore
 from smets1.devices.prepayment import PaymentMode
@@ -13,6 +15,12 @@ from smets1.firmware.nvm import MemoryNvm
 POUND = 100_000
 START = 19_733 * DAY_US  # 2024-01-11
 FLAT = Tariff.flat(price_mp_per_kwh=30_000, standing_charge_mp=40_000)
+
+
+def any_meter(load: Load, *, is_gas: bool, **options: Any) -> ElectricityMeterCore | GasMeterCore:
+    if is_gas:
+        return GasMeterCore(flow=GasFlow(load=load), **options)
+    return ElectricityMeterCore(load=load, **options)
 
 
 def meter(load=None, *, mode=PaymentMode.CREDIT, balance_mp=0, config=None, tariff=FLAT, **more):

@@ -30,7 +30,7 @@ from tests.devices.money_ledger import (
     Cut,
     Ledger,
 )
-from tests.devices.supplier import ESME, KEY, SUPPLIER, TARIFF, Bench
+from tests.devices.supplier import ESME, KEY, SUPPLIER, TARIFF, Bench, token
 
 from smets1.devices.account import CreditRefusal
 from smets1.devices.changes import PaymentModeChange, PrepaymentChange
@@ -648,17 +648,6 @@ TAKEN = (
     ResultType.ACCEPTED_SUPPLY_DISABLED,
     ResultType.ACCEPTED_SUPPLY_ARMED,
 )
-
-
-def token(counter: int, pounds: int) -> str:
-    return make_utrn(
-        KEY,
-        originator=SUPPLIER,
-        target=ESME,
-        counter=counter,
-        value=pounds,
-        value_class=ValueClass.POUNDS,
-    )
 
 
 def penny(counter: int) -> str:

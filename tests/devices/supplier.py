@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from tests.devices.meter_cores import any_meter
+
 from smets1.devices.keypad import KeypadEntry
-from smets1.devices.load import ConstantLoad, GasFlow
-from smets1.devices.meter import ElectricityMeterCore, GasMeterCore
+from smets1.devices.load import ConstantLoad
 from smets1.devices.meter_clusters import MeterClusters
 from smets1.devices.panel import Identity, Panel
 from smets1.devices.prepayment_clusters import PrepaymentClusters
@@ -16,6 +17,7 @@ from smets1.devices.tariff import Tariff
 from smets1.devices.tokens import TopUpDesk
 from smets1.firmware.civil import parse_utc
 from smets1.firmware.nvm import MemoryNvm
+from smets1.firmware.utrn import ValueClass, make_utrn
 from smets1.firmware.zcl.execute import ZclCore
 from smets1.firmware.zcl.server import CommandContext, Via
 from smets1.hardware.radio import ApsSecurity
@@ -29,6 +31,13 @@ START_US = parse_utc("2024-03-01T00:00:00Z")
 ESME, SUPPLIER = 0x00DB1234567890A0, 1
 KEY = bytes(16)
 TARIFF = Tariff.flat(price_mp_per_kwh=30_000, standing_charge_mp=40_000)
+
+
+def token(counter: int = 1, pounds: int = 5, key: bytes = KEY) -> str:
+    """20 digits for the meter at the bench."""
+    return make_utrn(
+        key, originator=SUPPLIER, target=ESME, counter=counter, value=pounds, value_class=ValueClass.POUNDS
+    )
 
 
 class Time:
@@ -61,10 +70,7 @@ class Bench:
         self.nvm = nvm or MemoryNvm()
         self.time = Time(now_us)
         load = ConstantLoad(watts=watts, start_utc_us=START_US)
-        if is_gas:
-            self.meter: Any = GasMeterCore(flow=GasFlow(load=load), now_us=START_US, tariff=TARIFF, **account)
-        else:
-            self.meter = ElectricityMeterCore(load=load, now_us=START_US, tariff=TARIFF, **account)
+        self.meter: Any = any_meter(load, is_gas=is_gas, now_us=START_US, tariff=TARIFF, **account)
         self.core = ZclCore()
         self.desk = TopUpDesk(key=KEY, originator=SUPPLIER, target=ESME)
         if self.meter.restore(self.nvm):

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from tests.devices.supplier import ESME, KEY, START_US, SUPPLIER, Bench
+from tests.devices.supplier import KEY, START_US, Bench, token
 
 from smets1.devices.account_attributes import PrepaymentAlarm
 from smets1.devices.days import HOUR_US, MINUTE_US
@@ -20,7 +20,6 @@ from smets1.devices.prepayment import (
 )
 from smets1.devices.tamper import Sensor, SupplyTamperState
 from smets1.firmware.civil import zigbee_s
-from smets1.firmware.utrn import ValueClass, make_utrn
 from smets1.firmware.zcl.clusters.prepayment import PREPAYMENT, CreditStatus, OriginatingDevice
 from smets1.firmware.zcl.server import Via
 from smets1.firmware.zcl.status import Side
@@ -59,9 +58,7 @@ def enter(
     subject: Bench, counter: int, pounds: int = 1, source=OriginatingDevice.METER, key: bytes = KEY
 ) -> str:
     subject.time.now_us += MINUTE_US
-    digits = make_utrn(
-        key, originator=SUPPLIER, target=ESME, counter=counter, value=pounds, value_class=ValueClass.POUNDS
-    )
+    digits = token(counter, pounds, key)
     subject.desk.enter(subject.meter, digits, source=source, utc_us=subject.time.now_us)
     return digits
 

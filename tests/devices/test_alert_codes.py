@@ -11,12 +11,13 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from tests.devices.meter_cores import any_meter
+from tests.devices.supplier import ESME, KEY, SUPPLIER, token
 
 from smets1.devices.days import DAY_US, HOUR_US, MINUTE_US, SECOND_US
 from smets1.devices.event_log import AlertCode
-from smets1.devices.load import ConstantLoad, GasFlow
+from smets1.devices.load import ConstantLoad
 from smets1.devices.load_limit import LoadLimit
-from smets1.devices.meter import ElectricityMeterCore, GasMeterCore
 from smets1.devices.panel import Identity, Panel
 from smets1.devices.prepayment import (
     DebtPeriod,
@@ -31,10 +32,9 @@ from smets1.devices.supply import SupplyState
 from smets1.devices.tamper import Sensor, SupplyTamperState
 from smets1.devices.tariff import Tariff
 from smets1.devices.tokens import TopUpDesk
-from smets1.firmware.utrn import ValueClass, check_digit, make_utrn
+from smets1.firmware.utrn import check_digit
 
 POUND = 100_000
-METER, SUPPLIER, KEY = 0x00DB1234567890A0, 0x90B3D51F30010000, bytes(range(16))
 START = 20_000 * DAY_US + 12 * HOUR_US
 HOURLY = DebtRate(rate_mp=100 * POUND, period=DebtPeriod.HOURLY)
 
@@ -43,20 +43,16 @@ class House:
     """A meter of a kilowatt at a pound a kilowatt hour, and a person who does things to it."""
 
     def __init__(self, *, is_gas: bool = False, balance_mp: int = 10 * POUND, **config: Any) -> None:
-        load = ConstantLoad(watts=1000, start_utc_us=START)
-        account: dict[str, Any] = {
-            "now_us": START,
-            "tariff": Tariff.flat(price_mp_per_kwh=POUND),
-            "prepayment": replace(PrepaymentConfig(), **config),
-            "mode": PaymentMode.PREPAYMENT,
-            "balance_mp": balance_mp,
-        }
-        self.meter: Any = (
-            GasMeterCore(flow=GasFlow(load=load), **account)
-            if is_gas
-            else ElectricityMeterCore(load=load, **account)
+        self.meter: Any = any_meter(
+            ConstantLoad(watts=1000, start_utc_us=START),
+            is_gas=is_gas,
+            now_us=START,
+            tariff=Tariff.flat(price_mp_per_kwh=POUND),
+            prepayment=replace(PrepaymentConfig(), **config),
+            mode=PaymentMode.PREPAYMENT,
+            balance_mp=balance_mp,
         )
-        self.desk = TopUpDesk(key=KEY, originator=SUPPLIER, target=METER)
+        self.desk = TopUpDesk(key=KEY, originator=SUPPLIER, target=ESME)
         self.panel = Panel(self.meter, self.desk, identity=Identity())
         self.now_us = START
         self.seen: list[int] = []
@@ -77,17 +73,6 @@ class House:
     def before_the_last_act(self) -> None:
         """What has been logged so far was only the way there."""
         self.seen += [event.code for event in self.meter.take_events()]
-
-
-def token(counter: int, pounds: int, key: bytes = KEY) -> str:
-    return make_utrn(
-        key,
-        originator=SUPPLIER,
-        target=METER,
-        counter=counter,
-        value=pounds,
-        value_class=ValueClass.POUNDS,
-    )
 
 
 def low_credit(_: None) -> House:
@@ -191,7 +176,7 @@ def duplicate(_: None) -> House:
 def not_authentic(_: None) -> House:
     house = House()
     house.before_the_last_act()
-    house.type_token(key=bytes(16))
+    house.type_token(key=bytes([9] * 16))
     return house
 
 
@@ -296,7 +281,7 @@ def billing_log(_: None) -> House:
 def event_log_cleared(_: None) -> House:
     house = House()
     code = make_special_code(
-        KEY, originator=SUPPLIER, target=METER, counter=1, engineering=Engineering.CLEAR_EVENT_LOG
+        KEY, originator=SUPPLIER, target=ESME, counter=1, engineering=Engineering.CLEAR_EVENT_LOG
     )
     house.before_the_last_act()
     house.type_code(code)

@@ -10,11 +10,11 @@ from dataclasses import replace
 from typing import Any, Final
 
 from tests.devices.golden import compare, page
+from tests.devices.meter_cores import any_meter
 
 from smets1.devices.days import DAY_US, HOUR_US, SECOND_US
-from smets1.devices.load import ConstantLoad, GasFlow
+from smets1.devices.load import ConstantLoad
 from smets1.devices.load_limit import LoadLimit
-from smets1.devices.meter import ElectricityMeterCore, GasMeterCore
 from smets1.devices.panel import Identity, Panel
 from smets1.devices.prepayment import PaymentMode
 from smets1.devices.screens import (
@@ -55,11 +55,7 @@ def panel(*, is_gas: bool = False, identity: Identity = IDENTITY, **account: Any
         "mode": PaymentMode.PREPAYMENT,
         "balance_mp": 10 * POUND,
     } | account
-    meter: Any = (
-        GasMeterCore(flow=GasFlow(load=load), **options)
-        if is_gas
-        else ElectricityMeterCore(load=load, **options)
-    )
+    meter = any_meter(load, is_gas=is_gas, **options)
     return Panel(meter, TopUpDesk(key=KEY, originator=SUPPLIER, target=METER), identity=identity)
 
 

@@ -6,10 +6,10 @@ from typing import Any
 
 import cbor2
 import pytest
+from tests.devices.meter_cores import any_meter
 
 from smets1.devices.days import DAY_US, HOUR_US
-from smets1.devices.load import ConstantLoad, GasFlow
-from smets1.devices.meter import ElectricityMeterCore, GasMeterCore
+from smets1.devices.load import ConstantLoad
 from smets1.devices.meter_clusters import MeterClusters
 from smets1.devices.metering import Period
 from smets1.devices.parameter_service import ParameterService
@@ -39,10 +39,7 @@ class Meter:
     def __init__(self, *, is_gas: bool = False) -> None:
         load = ConstantLoad(watts=1000, start_utc_us=START)
         tariff = Tariff.flat(price_mp_per_kwh=20_000)
-        if is_gas:
-            self.core: Any = GasMeterCore(flow=GasFlow(load=load), now_us=START, tariff=tariff)
-        else:
-            self.core = ElectricityMeterCore(load=load, now_us=START, tariff=tariff)
+        self.core: Any = any_meter(load, is_gas=is_gas, now_us=START, tariff=tariff)
         self.scheduler = HeapScheduler()
         self.clock = DeviceClock(self.scheduler, START)
         self.keeper = TimeKeeper(self.clock)

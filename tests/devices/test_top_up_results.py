@@ -6,14 +6,13 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from tests.devices.supplier import ESME, KEY, START_US, SUPPLIER, Bench
+from tests.devices.supplier import ESME, KEY, START_US, SUPPLIER, Bench, token
 
 from smets1.devices.days import MINUTE_US, SECOND_US
 from smets1.devices.load_limit import LoadLimit
 from smets1.devices.prepayment import PaymentMode, PrepaymentConfig
 from smets1.devices.special_codes import VendKind, make_special_code
 from smets1.devices.supply import SupplyState
-from smets1.firmware.utrn import ValueClass, make_utrn
 from smets1.firmware.zcl.clusters.metering import METERING
 from smets1.firmware.zcl.clusters.prepayment import PREPAYMENT, OriginatingDevice, ResultType
 from smets1.firmware.zcl.server import Via
@@ -26,12 +25,6 @@ REFUSED = -1  # 0xFFFFFFFF as int32
 
 def bench(balance_mp: int = 10 * POUND, mode: PaymentMode = PaymentMode.PREPAYMENT, **config: Any) -> Bench:
     return Bench(prepayment=PrepaymentConfig(**config), mode=mode, balance_mp=balance_mp, watts=0)
-
-
-def token(counter: int = 1, pounds: int = 5, key: bytes = KEY) -> str:
-    return make_utrn(
-        key, originator=SUPPLIER, target=ESME, counter=counter, value=pounds, value_class=ValueClass.POUNDS
-    )
 
 
 def top_up(subject: Bench, text: str, source: int = 2) -> dict[str, Any]:
