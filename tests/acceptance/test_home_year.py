@@ -4,40 +4,22 @@ Prepayment on both fuels, a top-up each week by every way there is (head end, PP
 that hear of the meters every five minutes. At each UTC midnight the registers equal the file to 1 Wh (1 litre) and
 the balance equals the oracle's to 1/1000 pence.
 
-    python test_home_year.py DATA.csv DAYS       the same, and how long it took
+    PYTHONPATH=tests/judges python tests/acceptance/test_home_year.py DATA.csv DAYS     the same, and how long it took
 """
 
 from __future__ import annotations
 
 import sys
 import time
-from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
-from year_oracle import (
-    DAILY_DEBT,
-    DAILY_RATE,
-    DAY_RATE,
-    DAY_S,
-    FILE,
-    FIRST,
-    GAS_RATE,
-    LAST,
-    NIGHT_RATE,
-    OPENING,
-    PAYMENT_DEBT,
-    SHARE_PERCENT,
-    STANDING,
-    TOP_UP,
-    Oracle,
-)
+from year_oracle import DAY_S, FILE, FIRST, GAS_RATE, LAST, NIGHT_RATE, OPENING, STANDING, TOP_UP, Oracle
+from year_terms import DEBTS, ELECTRICITY, with_debt_rates
 
 from smets1.devices.meter_device import MeterDevice
-from smets1.devices.prepayment import DebtRate
-from smets1.devices.tariff import DayProfile, Season, SwitchingTable, Tariff
 from smets1.hardware.clock import MAX_SPEED, run
 from smets1.tools.duis_ask import ask
 from smets1.tools.home import Home, open_home
@@ -82,27 +64,11 @@ def without_gaps(path: Path, folder: Path) -> Path:
 
 def configure(home: Home) -> None:
     """What a home file cannot say: two rates, and debts."""
-    switching = SwitchingTable(
-        seasons=(Season(month=1, day=1, week=0),),
-        weeks=((0,) * 7,),
-        days=(DayProfile(switches=((0, 1), (7 * 60, 0))),),
-    )
-    tariff = Tariff(
-        prices_up_per_kwh=((DAY_RATE * 1000, NIGHT_RATE * 1000),),
-        standing_charge_up=STANDING * 1000,
-        switching=switching,
-    )
-    home.esme.meter.set_tariff(tariff, utc_us=home.clock.utc_us)
+    home.esme.meter.set_tariff(ELECTRICITY, utc_us=home.clock.utc_us)
     for device in (home.esme, home.gsme):
-        config = replace(
-            device.account.config,
-            debt_rates=(DebtRate(rate_mp=DAILY_RATE), DebtRate()),
-            debt_per_payment_bp=SHARE_PERCENT * 100,
-        )
+        config = with_debt_rates(device.account.config)
         device.meter.set_prepayment(config, utc_us=home.clock.utc_us)
-        device.meter.set_debts(
-            time_1_mp=DAILY_DEBT, time_2_mp=0, payment_mp=PAYMENT_DEBT, utc_us=home.clock.utc_us
-        )
+        device.meter.set_debts(**DEBTS, utc_us=home.clock.utc_us)
 
 
 async def top_up(home: Home, device: MeterDevice, week: int) -> None:

@@ -6,64 +6,30 @@ At every UTC midnight the registers are equal to 1 Wh (1 litre of gas) and the b
 from __future__ import annotations
 
 import pytest
-from year_oracle import (
-    DAILY_DEBT,
-    DAILY_RATE,
-    DAY_RATE,
-    DAY_S,
-    FILE,
-    FIRST,
-    GAS_RATE,
-    LAST,
-    NIGHT_RATE,
-    OPENING,
-    PAYMENT_DEBT,
-    SHARE_PERCENT,
-    STANDING,
-    TOP_UP,
-    Oracle,
-    epoch_s,
-)
+from tests.devices.meter_cores import any_meter
+from year_oracle import DAY_S, FILE, FIRST, GAS_RATE, LAST, OPENING, STANDING, TOP_UP, Oracle, epoch_s
+from year_terms import DEBTS, ELECTRICITY, with_debt_rates
 
-from smets1.devices.load import GasFlow
 from smets1.devices.load_csv import read_csv_load
-from smets1.devices.meter import ElectricityMeterCore, GasMeterCore
-from smets1.devices.prepayment import DebtRate, PaymentMode, PrepaymentConfig
-from smets1.devices.tariff import DayProfile, Season, SwitchingTable, Tariff
+from smets1.devices.prepayment import PaymentMode, PrepaymentConfig
+from smets1.devices.tariff import Tariff
 from smets1.firmware.nvm import MemoryNvm
 
 US = 1_000_000
 
 
-def tariff(*, is_gas: bool) -> Tariff:
-    if is_gas:
-        return Tariff.flat(price_mp_per_kwh=GAS_RATE, standing_charge_mp=STANDING)
-    return Tariff(
-        prices_up_per_kwh=((DAY_RATE * 1000, NIGHT_RATE * 1000),),
-        standing_charge_up=STANDING * 1000,
-        switching=SwitchingTable(
-            seasons=(Season(month=1, day=1, week=0),),
-            weeks=((0,) * 7,),
-            days=(DayProfile(switches=((0, 1), (7 * 60, 0))),),
-        ),
-    )
-
-
 def make_meter(path, *, is_gas: bool):
-    options = {
-        "now_us": epoch_s(FIRST) * US,
-        "tariff": tariff(is_gas=is_gas),
-        "prepayment": PrepaymentConfig(
-            debt_rates=(DebtRate(rate_mp=DAILY_RATE), DebtRate()), debt_per_payment_bp=SHARE_PERCENT * 100
-        ),
-        "mode": PaymentMode.PREPAYMENT,
-        "balance_mp": OPENING,
-    }
-    load = read_csv_load(path, fuel="gas" if is_gas else "electricity")
-    if is_gas:
-        # From zero at the start, as the oracle counts: the file has no gas before November.
-        return GasMeterCore(flow=GasFlow(load=load), **options)
-    return ElectricityMeterCore(load=load, **options)
+    """Gas counts from zero at the start, as the oracle does: the file has none before November."""
+    gas = Tariff.flat(price_mp_per_kwh=GAS_RATE, standing_charge_mp=STANDING)
+    return any_meter(
+        read_csv_load(path, fuel="gas" if is_gas else "electricity"),
+        is_gas=is_gas,
+        now_us=epoch_s(FIRST) * US,
+        tariff=gas if is_gas else ELECTRICITY,
+        prepayment=with_debt_rates(PrepaymentConfig()),
+        mode=PaymentMode.PREPAYMENT,
+        balance_mp=OPENING,
+    )
 
 
 @pytest.mark.parametrize(
@@ -73,7 +39,7 @@ def test_every_midnight_of_a_year(shared_dir, is_gas):
     path = shared_dir / "data" / FILE
     oracle = Oracle(path, "gas_kwh" if is_gas else "elec_import_kwh", is_gas=is_gas)
     meter = make_meter(path, is_gas=is_gas)
-    meter.set_debts(time_1_mp=DAILY_DEBT, time_2_mp=0, payment_mp=PAYMENT_DEBT, utc_us=meter.now_us)
+    meter.set_debts(**DEBTS, utc_us=meter.now_us)
     days = (LAST - FIRST).days + 1
     assert days == 365
     for day in range(days):
