@@ -27,13 +27,13 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+from lives import addresses_and_keys, count_associations
+
 from smets1.devices.meter_device import MeterDevice
 from smets1.devices.supply import SupplyState
 from smets1.errors import NoAnswerError, RefusedError
 from smets1.firmware.utrn import ValueClass, make_utrn
-from smets1.firmware.zigbee.mac_frames import MacCommand
 from smets1.hardware.clock import MAX_SPEED, run
-from smets1.hardware.ieee802154 import peek
 from smets1.tools.duis_ask import ask
 from smets1.tools.home import Home, open_home
 from smets1.tools.home_parts import SUPPLIER
@@ -169,19 +169,6 @@ def judge(home: Home, ledger: Ledger) -> None:
         assert home.clock.utc_us >= time_before["utc_us"], "time ran back"
 
 
-def describe(home: Home) -> dict[str, Any]:
-    """Addresses and keys; test keys, in a folder that goes away."""
-    described = {}
-    for device in home.devices:
-        network = device.port.network
-        keys = [device.port.link_key(other.eui64) for other in home.devices]
-        described[f"{device.eui64:016X}"] = [
-            None if network is None else network.short_address,
-            *(None if key is None else key.key.hex() for key in keys),
-        ]
-    return described
-
-
 # --- what a person does -----------------------------------------------------------------------------
 
 
@@ -287,26 +274,19 @@ async def life(folder: Path, number: int, seed: int) -> None:
     cutter = Cutter(kind, rng.randint(1, 400 if kind == "statement" else 800))
     ledger = Ledger(folder / "ledger.jsonl")
     home = await open_home(seed=SEED, toml=TOML, nvm_dir=folder / "nvm", waits=number == 0)
-    joins: list[int] = []
-
-    def look(time_us: int, psdu: bytes, sender: int, fate: object) -> None:
-        cutter.count("frame")
-        frame = peek(psdu)
-        if frame is not None and frame.command_id == MacCommand.ASSOCIATION_REQUEST:
-            joins.append(time_us)
-
-    home.air.tap(look)
+    home.air.tap(lambda *_: cutter.count("frame"))
+    association_requests = count_associations(home)
     if number == 0:  # the installation itself is another test's
         await home.clock.advance(minutes=11)
-        ledger.write("keys", keys=describe(home))
+        ledger.write("keys", keys=addresses_and_keys(home))
     judge(home, ledger)
     if number >= 0:
         cutter.arm()
     await home.joined(600)
     first = ledger.last("keys")
     assert first is not None
-    assert describe(home) == first["keys"], "keys and addresses are others"
-    assert not joins, "somebody joined anew"
+    assert addresses_and_keys(home) == first["keys"], "keys and addresses are others"
+    assert association_requests() == 0, "somebody joined anew"
     person = Person(home, ledger, rng)
     person.see()
     while True:

@@ -16,13 +16,12 @@ import os
 import signal
 import sqlite3
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from smets1.firmware.zigbee.mac_frames import MacCommand
+from lives import addresses_and_keys, count_associations
+
 from smets1.hardware.clock import MAX_SPEED, run
-from smets1.hardware.ieee802154 import peek
 from smets1.headend.catalogue import CATALOGUE
 from smets1.tools.commands.srv import ready_request
 from smets1.tools.duis_ask import answers
@@ -92,12 +91,12 @@ class Cutter:
 
 async def life(folder: Path, name: str, cutter: Cutter) -> dict[str, object]:
     home = await open_home(seed=7, toml=TOML, nvm_dir=folder, waits=name == "install")
-    association_requests = _count_associations(home)
+    association_requests = count_associations(home)
     try:
         await home.joined(600)
         if name == "install":
             await home.clock.advance(minutes=5)  # displays meet the meter
-        found = _describe(home)
+        found = {"utc_us": home.clock.utc_us} | addresses_and_keys(home)
         if name in ("wan", "keypad"):
             cutter.arm(home)
             found["answer"] = await (_by_wan(home) if name == "wan" else _by_keypad(home))
@@ -124,32 +123,6 @@ async def _by_wan(home: Home) -> str:
 
 async def _by_keypad(home: Home) -> str:
     return (await home.ppmid.enter_utrn(TOKEN)).result.name
-
-
-def _describe(home: Home) -> dict[str, object]:
-    """Addresses and keys of every device; a digest would do, but these are test keys."""
-    described: dict[str, object] = {"utc_us": home.clock.utc_us}
-    for device in home.devices:
-        network = device.port.network
-        keys = [device.port.link_key(other.eui64) for other in home.devices]
-        described[f"{device.eui64:016X}"] = [
-            None if network is None else network.short_address,
-            *(None if key is None else [key.origin.name, key.key.hex()] for key in keys),
-        ]
-    return described
-
-
-def _count_associations(home: Home) -> Callable[[], int]:
-    """How many MAC association requests are sent from now on: joins, which a restart must not need."""
-    seen: list[int] = []
-
-    def look(time_us: int, psdu: bytes, sender: int, fate: object) -> None:
-        frame = peek(psdu)
-        if frame is not None and frame.command_id == MacCommand.ASSOCIATION_REQUEST:
-            seen.append(time_us)
-
-    home.air.tap(look)
-    return lambda: len(seen)
 
 
 if __name__ == "__main__":
