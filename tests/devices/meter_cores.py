@@ -15,6 +15,14 @@ from smets1.firmware.nvm import MemoryNvm
 POUND = 100_000
 START = 19_733 * DAY_US  # 2024-01-11
 FLAT = Tariff.flat(price_mp_per_kwh=30_000, standing_charge_mp=40_000)
+PAYMENT_CONTROLS = (
+    (PaymentMode.CREDIT, True, True, 0x0C94),
+    (PaymentMode.PREPAYMENT, True, True, 0x0497),
+    (PaymentMode.PREPAYMENT, True, False, 0x0097),
+    (PaymentMode.PREPAYMENT, False, True, 0x0C97),
+    (PaymentMode.PREPAYMENT, False, False, 0x0897),
+)
+"""As real devices show them: mode, debts suspended in emergency credit, while disabled, attribute."""
 
 
 def any_meter(load: Load, *, is_gas: bool, **options: Any) -> ElectricityMeterCore | GasMeterCore:

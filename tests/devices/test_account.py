@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from tests.devices.meter_cores import PAYMENT_CONTROLS
 
 from smets1.devices.account import Account, AccountEventKind, CreditRefusal, Zone
 from smets1.devices.days import DAY_US, HOUR_US
@@ -318,16 +319,7 @@ def test_the_last_five_top_ups_latest_first():
     assert subject.total_added_mp == 28
 
 
-@pytest.mark.parametrize(
-    ("mode", "emergency", "disabled", "value"),
-    [
-        (PaymentMode.CREDIT, True, True, 0x0C94),
-        (PaymentMode.PREPAYMENT, True, True, 0x0497),
-        (PaymentMode.PREPAYMENT, True, False, 0x0097),
-        (PaymentMode.PREPAYMENT, False, True, 0x0C97),
-        (PaymentMode.PREPAYMENT, False, False, 0x0897),
-    ],
-)
+@pytest.mark.parametrize(("mode", "emergency", "disabled", "value"), PAYMENT_CONTROLS)
 def test_payment_control_as_real_devices_show_it(mode, emergency, disabled, value):
     config = PrepaymentConfig(suspend_debt_emergency=emergency, suspend_debt_disabled=disabled)
     assert payment_control(mode, config) == value

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from tests.devices.meter_cores import PAYMENT_CONTROLS
 from tests.devices.supplier import KEY, START_US, Bench, token
 
 from smets1.devices.account_attributes import PrepaymentAlarm
@@ -122,16 +123,7 @@ def test_last_five_top_ups_0x0100_to_0x0143() -> None:
 
 
 @pytest.mark.parametrize("is_gas", [False, True], ids=["electricity", "gas"])
-@pytest.mark.parametrize(
-    ("mode", "emergency", "disabled", "value"),
-    [
-        (PaymentMode.CREDIT, True, True, 0x0C94),
-        (PaymentMode.PREPAYMENT, True, True, 0x0497),
-        (PaymentMode.PREPAYMENT, True, False, 0x0097),
-        (PaymentMode.PREPAYMENT, False, True, 0x0C97),
-        (PaymentMode.PREPAYMENT, False, False, 0x0897),
-    ],
-)
+@pytest.mark.parametrize(("mode", "emergency", "disabled", "value"), PAYMENT_CONTROLS)
 def test_payment_control_configuration_of_both_fuels(mode, emergency, disabled, value, is_gas) -> None:
     subject = bench(
         is_gas=is_gas, mode=mode, suspend_debt_emergency=emergency, suspend_debt_disabled=disabled
