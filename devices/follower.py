@@ -80,7 +80,6 @@ class Follower(Device):
         self.model = DisplayModel(is_ppmid=self.is_ppmid, has_gas=has_gas, silent_us=silent_us, nvm=self.nvm)
         self._has_doubts = False  # the meter may lack its half of our partner key, or be at another address
         self._esme = esme
-        self._has_gas = has_gas
         self._report_interval_us = report_interval_us
         self._gas_settings_of_s: int | None = None  # the gas meter's report that they were read after
         core = self.app.core
@@ -97,7 +96,7 @@ class Follower(Device):
 
     async def behave(self) -> None:
         works = [] if self._esme is None else [self._follow_electricity(self._esme)]
-        if self._has_gas:
+        if self.model.has_gas:
             works.append(self._follow_gas())
         await together(*works)
 
@@ -174,7 +173,7 @@ class Follower(Device):
         is_mirror = context.source == COORDINATOR and context.source_endpoint == MIRROR_ENDPOINT
         if context.source_eui64 == self._esme:
             self.model.electricity.price_mp_per_kwh = signed_amount(fields["price"])
-        elif is_mirror and self._has_gas:
+        elif is_mirror and self.model.has_gas:
             self.model.gas.price_mp_per_kwh = signed_amount(fields["price"])
         else:
             return Status.NOT_AUTHORIZED
