@@ -155,15 +155,15 @@ class MeterCore(MeterLife):
         """What stands published of the tariff in force; made up for one from the home file."""
         return self.shelves.get(Shelf.TARIFF) or publication_of(self.tariff)
 
-    def check_tariff(self, change: Publication) -> Tariff:
-        """The tariff that a publication would put in force now. Raises InputError."""
+    def check_tariff(self, change: Publication) -> tuple[Publication, Tariff]:
+        """What a publication would put in force now, and the tariff that it makes. Raises InputError."""
         whole = renewed(change, self.tariff_publication)
-        return tariff_of(whole, block_period=self.tariff.block_period)
+        return whole, tariff_of(whole, block_period=self.tariff.block_period)
 
     def publish_tariff(self, change: Publication, *, utc_us: int) -> None:
         """SRV 1.1.1, or 1.2.1 where it has no calendar. Raises InputError; then nothing has changed."""
         self.advance(utc_us)
-        tariff, whole = self.check_tariff(change), renewed(change, self.tariff_publication)
+        whole, tariff = self.check_tariff(change)
         self.set_tariff(tariff, utc_us=utc_us)
         self.shelves.put(Shelf.TARIFF, whole)
 
