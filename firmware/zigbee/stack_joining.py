@@ -135,11 +135,11 @@ class StackJoining(StackParent):
         self._on_manager_changed(ManagerChanged(), now_us)
         self.settle(now_us)
 
-    def change_channel(self, channel: int, *, now_us: int) -> None:
-        """Coordinator, as network manager: the whole network, when the news has gone round."""
+    def change_channel(self, channel: int, *, destination: int = BROADCAST_RX_ON, now_us: int) -> None:
+        """As network manager: all whom the broadcast reaches, and this node, when the news has gone round."""
         self._now_us = now_us
         update_id = (self.nwk.update_id + 1) & 0xFF
-        self.zdo.tell_channel(channel, update_id)
+        self.zdo.tell_channel(channel, update_id, destination)
         self.nwk.change_channel(channel, update_id, now_us)
         self.settle(now_us)
 

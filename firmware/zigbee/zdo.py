@@ -480,9 +480,9 @@ class Zdo:
                 return _notify(ZdpStatus.NOT_AUTHORIZED)
         return None if indication.is_broadcast else _notify(ZdpStatus.INV_REQUESTTYPE)
 
-    def tell_channel(self, channel: int, update_id: int) -> None:
+    def tell_channel(self, channel: int, update_id: int, destination: int = BROADCAST_RX_ON) -> None:
         payload = struct.pack("<IBB", 1 << channel, CHANGE_CHANNEL, update_id)
-        self.tell(BROADCAST_RX_ON, ZdpCluster.MGMT_NWK_UPDATE_REQ, payload)
+        self.tell(destination, ZdpCluster.MGMT_NWK_UPDATE_REQ, payload)
 
     def forget_manager(self) -> None:
         """The network is left."""

@@ -487,12 +487,12 @@ class EzspNetwork(EzspSettings):
                 return {"status": Status.BAD_ARGUMENT}
             if stack.zdo.manager != own_address:
                 return {"status": Status.INVALID_CALL}
-            stack.move_network(target, channels[0], now_us=self._now_us)
+            stack.change_channel(channels[0], destination=target, now_us=self._now_us)
             return {"status": Status.SUCCESS}
         is_scan = duration <= MAX_SCAN_EXPONENT and 0 < count <= MAX_SCAN_COUNT and channels
         if not is_scan or target >= FIRST_BROADCAST or target == own_address:
             return {"status": Status.BAD_ARGUMENT}
-        stack.ask_update(target, channel_mask, duration, count, now_us=self._now_us)
+        stack.ask_scan(target, channel_mask, duration, count, now_us=self._now_us)
         return {"status": Status.SUCCESS}
 
     def _accept_channel(self, **_values: Any) -> Answer:

@@ -22,7 +22,6 @@ from smets1.firmware.zigbee.nwk_events import EnergyFound, NetworksFound, NwkDat
 from smets1.firmware.zigbee.security import LinkKeyEntry
 from smets1.firmware.zigbee.security_header import KeyIdentifier
 from smets1.firmware.zigbee.stack import ZigbeeStack
-from smets1.firmware.zigbee.zdo import CHANGE_CHANNEL
 from smets1.firmware.zigbee.zdp_frames import ZdpCluster
 from smets1.hardware.radio import (
     ApsIndication,
@@ -236,18 +235,12 @@ class NcpStack(ZigbeeStack):
         """Where it may be moved to, and looks for a network that has moved."""
         self.config = replace(self.config, channels=channels)
 
-    def ask_update(self, destination: int, mask: int, duration: int, last: int, *, now_us: int) -> None:
-        """Mgmt_NWK_Update_req; `last` is the count of scans, or the update identifier."""
+    def ask_scan(self, destination: int, mask: int, exponent: int, count: int, *, now_us: int) -> None:
+        """Mgmt_NWK_Update_req: `count` measurements of energy by one node."""
         self._now_us = now_us
-        payload = struct.pack("<IBB", mask, duration, last)
+        payload = struct.pack("<IBB", mask, exponent, count)
         self.zdo.tell(destination, ZdpCluster.MGMT_NWK_UPDATE_REQ, payload)
         self.settle(now_us)
-
-    def move_network(self, destination: int, channel: int, *, now_us: int) -> None:
-        """As network manager: all whom the broadcast reaches, and this node, when it has gone round."""
-        update_id = (self.nwk.update_id + 1) & 0xFF
-        self.nwk.change_channel(channel, update_id, now_us)
-        self.ask_update(destination, 1 << channel, CHANGE_CHANNEL, update_id, now_us=now_us)
 
     def _on_renumbered_or_host(self, event: Renumbered, now_us: int) -> None:
         before = self.info
