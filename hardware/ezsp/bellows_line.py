@@ -1,7 +1,8 @@
 """bellows' EZSP on a line of ours: serial port, TCP, or a cable inside this process, in its time.
 
-bellows is imported when a radio needs it, not before. Blocks of fragmented messages are taken out of its
-stream: our own reassembly acknowledges them, since bellows' does not know version 14's order of fields.
+bellows is imported when a radio needs it, not before. Messages off the air are taken out of its stream and
+read by our own table, which has one form of them for all versions; blocks of long ones must be: bellows' own
+reassembly does not know version 14's order of fields.
 """
 
 from __future__ import annotations
@@ -15,7 +16,6 @@ from smets1.errors import DecodeError, InputError, LostError
 from smets1.hardware.ezsp.commands import commands
 from smets1.hardware.ezsp.frames import EzspFrame
 from smets1.hardware.ezsp.schema import Values
-from smets1.hardware.ezsp.statuses import ApsOption
 from smets1.hardware.rcp.pipe import BytePipe
 
 __all__ = ["EzspLine", "require_bellows"]
@@ -61,20 +61,20 @@ def _ezsp_class() -> Any:
     import bellows.types as bellows_types
 
     class PipedEzsp(base):  # type: ignore[misc]  # bellows has no types
-        """bellows' EZSP, its blocks handed to `on_block`."""
+        """bellows' EZSP, messages off the air handed to `on_message`."""
 
-        on_block: Callable[[Values], None] = staticmethod(lambda values: None)
+        on_message: Callable[[Values], None] = staticmethod(lambda values: None)
         types = bellows_types
 
         def take_gateway(self, gateway: Any) -> None:
             self._gw = gateway
 
         def frame_received(self, data: bytes) -> None:
-            values = _block(bytes(data), self.ezsp_version)
+            values = _message(bytes(data), self.ezsp_version)
             if values is None:
                 super().frame_received(data)
             else:
-                self.on_block(values)
+                self.on_message(values)
 
     return PipedEzsp
 
@@ -94,8 +94,8 @@ def _gateway_class() -> Any:
     return PatientGateway
 
 
-def _block(octets: bytes, version: int) -> Values | None:
-    """The fields of incomingMessageHandler where it brings a block of a long message."""
+def _message(octets: bytes, version: int) -> Values | None:
+    """The fields of incomingMessageHandler; None for anything else."""
     if version < _FIRST_LONG_VERSION:
         return None
     handler = commands(14 if version >= 14 else 13)["incomingMessageHandler"]
@@ -103,21 +103,20 @@ def _block(octets: bytes, version: int) -> Values | None:
         frame = EzspFrame.decode(octets)
         if frame.frame_id != handler.frame_id:
             return None
-        values, _ = handler.answer.decode(frame.parameters)
+        return handler.answer.decode(frame.parameters)[0]
     except DecodeError:
         return None
-    return values if values["aps"]["options"] & ApsOption.FRAGMENT else None
 
 
 class EzspLine:
     """One stick, opened and closed any number of times. `on_lost` is told once for each opening."""
 
     def __init__(
-        self, pipe: BytePipe, on_block: Callable[[Values], None], on_lost: Callable[[str], None]
+        self, pipe: BytePipe, on_message: Callable[[Values], None], on_lost: Callable[[str], None]
     ) -> None:
         self.pipe = pipe
         self.ezsp: Any = None
-        self._on_block = on_block
+        self._on_message = on_message
         self._on_lost = on_lost
         self._ash: Any = None
         self._is_up = False
@@ -130,7 +129,7 @@ class EzspLine:
         reason = "no answer"
         for _ in range(_OPEN_TRIES):
             ezsp = _ezsp_class()({"path": str(self.pipe)}, self)
-            ezsp.on_block = self._on_block
+            ezsp.on_message = self._on_message
             gateway = _gateway_class()(ezsp)
             self._ash = AshProtocol(gateway)
             await self.pipe.open(self)

@@ -122,7 +122,7 @@ class EzspModem:
         self._scheduler = scheduler
         self._memory = ModemMemory(nvm)
         self._groups = Groups(self._memory, self._on_groups)
-        self._line = EzspLine(pipe, self._on_block, self._on_lost)
+        self._line = EzspLine(pipe, self._on_message, self._on_lost)
         self._listener: HanListener | None = None
         self._endpoints: tuple[SimpleDescriptor, ...] = ()
         self._info: NetworkInfo | None = None
@@ -478,8 +478,8 @@ class EzspModem:
         elif status in _MOVES and self._info is not None:
             await self._guarded("getNetworkParameters", self._read_network(ezsp))
 
-    def _on_block(self, values: Values) -> None:
-        raise NotImplementedError
+    def _on_message(self, values: Values) -> None:
+        self._callbacks.put_nowait(("message", values))
 
     # --- tasks ----------------------------------------------------------------------------------------
 

@@ -465,10 +465,10 @@ class EzspRadio(EzspJoining):
 
     async def _on_callback(self, name: str, args: Any) -> None:
         match name:
-            case "incomingMessageHandler":
-                await self._on_message(list(args))
-            case "block":
+            case "message" if args["aps"]["options"] & ApsOption.FRAGMENT:
                 await self._take_block(args)
+            case "message":
+                await self._take(args)
             case "messageSentHandler":
                 self._on_sent(list(args))
             case "pollCompleteHandler":
@@ -487,31 +487,6 @@ class EzspRadio(EzspJoining):
         future = self._sent.get(int(tag))
         if future is not None and not future.done():
             future.set_result(status_of(status))
-
-    async def _on_message(self, args: list[Any]) -> None:
-        eui64: Eui64 | None = None
-        if self._line.ezsp.ezsp_version >= 14:
-            kind, aps, sender, theirs, _, _, lqi, _, _, octets = args
-            eui64 = plain_eui64(theirs) or None
-        else:
-            kind, aps, lqi, _, sender, _, _, octets = args
-        values = {
-            "kind": int(kind),
-            "sender": int(sender),
-            "eui64": eui64,
-            "lqi": int(lqi),
-            "message": bytes(octets),
-            "aps": {
-                "profile_id": int(aps.profileId),
-                "cluster_id": int(aps.clusterId),
-                "source_endpoint": int(aps.sourceEndpoint),
-                "destination_endpoint": int(aps.destinationEndpoint),
-                "options": int(aps.options),
-                "group_id": int(aps.groupId),
-                "sequence": int(aps.sequence),
-            },
-        }
-        await self._take(values)
 
     async def _take(self, values: Values) -> None:
         """A whole message, off the air or joined from its blocks."""
@@ -575,9 +550,6 @@ class EzspRadio(EzspJoining):
             self._spawn(self._read_bindings())
 
     # --- blocks ---------------------------------------------------------------------------------------
-
-    def _on_block(self, values: Values) -> None:
-        self._callbacks.put_nowait(("block", values))
 
     async def _take_block(self, values: Values) -> None:
         aps, sender = values["aps"], values["sender"]
