@@ -43,6 +43,7 @@ __all__ = [
     "TransmitOutcome",
     "channel_mask",
     "channels_in",
+    "zdp_message",
 ]
 
 CHANNELS: Final = range(11, 27)
@@ -201,6 +202,23 @@ class ApsMessage:
     is_secured: bool = True  # under the link key shared with the destination; NWK security always
     wants_ack: bool = True
     group: int | None = None  # to the members of this group; the endpoint does not count, nobody acknowledges
+
+
+def zdp_message(destination: int, cluster_id: int, payload: bytes) -> ApsMessage:
+    """Between device objects: endpoint 0, profile 0, no link key; acknowledged where one device is meant.
+
+    Source: Zigbee 05-3474-21, 2.4.
+    """
+    return ApsMessage(
+        destination=destination,
+        destination_endpoint=0,
+        source_endpoint=0,
+        cluster_id=cluster_id,
+        profile_id=0,
+        payload=payload,
+        is_secured=False,
+        wants_ack=destination < 0xFFF8,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -42,6 +42,7 @@ from smets1.hardware.radio import (
     SimpleDescriptor,
     channel_mask,
     channels_in,
+    zdp_message,
 )
 
 __all__ = [
@@ -186,17 +187,7 @@ class Zdo:
         return self._transaction
 
     def _put(self, destination: int, cluster_id: int, payload: bytes) -> None:
-        message = ApsMessage(
-            destination=destination,
-            destination_endpoint=0,
-            source_endpoint=0,
-            cluster_id=cluster_id,
-            profile_id=0,
-            payload=payload,
-            is_secured=False,
-            wants_ack=destination < 0xFFF8,
-        )
-        self._send(message, 0)
+        self._send(zdp_message(destination, cluster_id, payload), 0)
 
     # --- answering --------------------------------------------------------------------------------------
 

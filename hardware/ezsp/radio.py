@@ -40,6 +40,7 @@ from smets1.hardware.radio import (
     NodeRole,
     SimpleDescriptor,
     channel_mask,
+    zdp_message,
 )
 
 __all__ = ["EzspRadio"]
@@ -295,11 +296,10 @@ class EzspRadio(EzspJoining):
     async def _ask_zdp(self, destination: int, cluster_id: int, payload: bytes) -> bytes:
         """A device object request -> its answer after the transaction number. Raises NoAnswerError."""
         for _ in range(_ZDP_TRIES):
-            self._transaction = self._transaction + 1 & 0xFF
-            transaction = self._transaction
+            transaction = self._next_transaction()
             future: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
             self._asked[cluster_id | _RESPONSE, transaction] = future
-            message = self._zdp_message(destination, cluster_id, bytes((transaction,)) + payload)
+            message = zdp_message(destination, cluster_id, bytes((transaction,)) + payload)
             try:
                 async with asyncio.timeout(_ZDP_WAIT_S):
                     await self.send(message)
@@ -310,23 +310,14 @@ class EzspRadio(EzspJoining):
                 self._asked.pop((cluster_id | _RESPONSE, transaction), None)
         raise NoAnswerError(f"ZDP request 0x{cluster_id:04X}", _ZDP_TRIES)
 
-    def _zdp_message(self, destination: int, cluster_id: int, payload: bytes) -> ApsMessage:
-        return ApsMessage(
-            destination=destination,
-            destination_endpoint=0,
-            source_endpoint=0,
-            cluster_id=cluster_id,
-            profile_id=0,
-            payload=payload,
-            is_secured=False,
-            wants_ack=destination < 0xFFF8,
-        )
+    def _next_transaction(self) -> int:
+        self._transaction = self._transaction + 1 & 0xFF
+        return self._transaction
 
     async def _tell_permit(self, duration_s: int) -> None:
         """Mgmt_Permit_Joining_req, to all routers."""
-        self._transaction = self._transaction + 1 & 0xFF
-        payload = bytes((self._transaction, duration_s, 1))
-        await self.send(self._zdp_message(BROADCAST_ROUTERS, _MGMT_PERMIT, payload))
+        payload = bytes((self._next_transaction(), duration_s, 1))
+        await self.send(zdp_message(BROADCAST_ROUTERS, _MGMT_PERMIT, payload))
 
     # --- HanPort: bindings, which the stick keeps -----------------------------------------------------
 
