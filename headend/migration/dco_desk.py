@@ -97,7 +97,7 @@ class DcoDesk:
         header = _header(received)
         times = replace(self._times(header.file_set), **{f"{kind.lower()}_utc_us": now_utc_us})
         self._put_times(header.file_set, times)
-        self._files.put(header.file_set, received, octets)
+        self._files.put(header.file_set, kind, received.content, octets)
 
     def _check(self, content: object, now_utc_us: int) -> None:
         """Before a file counts as taken. Raises FileRefusedError."""

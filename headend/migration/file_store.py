@@ -11,13 +11,12 @@ from typing import Final, TypeVar
 from smets1.errors import DecodeError, LostError
 from smets1.eui64 import Eui64
 from smets1.firmware.nvm import Nvm
-from smets1.headend.migration.envelope import ReceivedFile, read_kept
+from smets1.headend.migration.envelope import read_kept
 from smets1.headend.migration.files import (
     EncryptedInstallation,
     FileKind,
     Installation,
     MigrationCommonFile,
-    MigrationCommonValidationFile,
     MigrationFile,
     MigrationGroupEncryptedFile,
     ValidatedInstallation,
@@ -45,11 +44,11 @@ class FileStore:
             except DecodeError as error:
                 raise LostError(f"a kept migration file is damaged: {error}") from None
 
-    def put(self, file_set: int, received: ReceivedFile, octets: bytes) -> None:
-        """Committed."""
-        self._nvm.put(f"{_PREFIX}{file_set}/{received.kind}", octets)
+    def put(self, file_set: int, kind: FileKind, content: MigrationFile, octets: bytes) -> None:
+        """`content` is what `octets` hold. Committed."""
+        self._nvm.put(f"{_PREFIX}{file_set}/{kind}", octets)
         self._nvm.commit()
-        self._remember(file_set, received.kind, received.content)
+        self._remember(file_set, kind, content)
 
     def _remember(self, file_set: int, kind: FileKind, content: MigrationFile) -> None:
         self._files.setdefault(file_set, {})[kind] = content
@@ -73,10 +72,6 @@ class FileStore:
     def common(self, file_set: int) -> MigrationCommonFile | None:
         found = self._files.get(file_set, {}).get(FileKind.MCF)
         return found if isinstance(found, MigrationCommonFile) else None
-
-    def validation(self, file_set: int) -> MigrationCommonValidationFile | None:
-        found = self._files.get(file_set, {}).get(FileKind.MVF)
-        return found if isinstance(found, MigrationCommonValidationFile) else None
 
     def encrypted(self, file_set: int) -> MigrationGroupEncryptedFile | None:
         found = self._files.get(file_set, {}).get(FileKind.MEF)

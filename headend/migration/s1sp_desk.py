@@ -24,7 +24,7 @@ from smets1.headend.head_end import HeadEnd
 from smets1.headend.inventory import InventoryDevice
 from smets1.headend.migration.checks import validate
 from smets1.headend.migration.dco_desk import Viability
-from smets1.headend.migration.envelope import FileRefusedError, FileSigner, ReceivedFile, Receiver
+from smets1.headend.migration.envelope import FileRefusedError, FileSigner, Receiver
 from smets1.headend.migration.file_set import DA, check_header, check_shape
 from smets1.headend.migration.file_store import FileStore
 from smets1.headend.migration.files import (
@@ -203,17 +203,10 @@ class S1spDesk:
         )
         common = received.content
         assert isinstance(common, MigrationCommonFile)
-        self._files.put(common.header.file_set, received, octets)
+        self._files.put(common.header.file_set, FileKind.MCF, common, octets)
         mvf = MigrationCommonValidationFile(header=common.header, installations=self._validate(common))
         signed = self._signer.sign(FileKind.MVF, mvf, now_utc_us=now_utc_us)
-        own = ReceivedFile(
-            kind=FileKind.MVF,
-            originator=self._signer.party,
-            counter=0,
-            created_utc_us=now_utc_us,
-            content=mvf,
-        )
-        self._files.put(common.header.file_set, own, signed)
+        self._files.put(common.header.file_set, FileKind.MVF, mvf, signed)
         self._nvm.put(f"validated/{common.header.file_set}", now_utc_us.to_bytes(8, "big"))
         self._nvm.commit()
         self.on_file(FileKind.MVF, signed)
@@ -267,7 +260,7 @@ class S1spDesk:
         )
         mef = received.content
         assert isinstance(mef, MigrationGroupEncryptedFile)
-        self._files.put(mef.header.file_set, received, octets)
+        self._files.put(mef.header.file_set, FileKind.MEF, mef, octets)
         begun = []
         for encrypted in mef.installations:
             home = self._files.home(mef.header.file_set, encrypted.hub)
