@@ -538,8 +538,15 @@ class S1spDesk:
     def answer_utrn(self, device: Eui64, *, pence: int, originator: Eui64) -> str:
         """3.14D: a request that the SMSO passes on. Raises RefusedError with the reason."""
         self._separation.require(Interface.UTRN)
+        return self._make_utrn(Channel.RNSP, device, pence, originator)
+
+    def supplier_utrn(self, device: Eui64, *, pence: int, originator: Eui64) -> str:
+        """A supplier's request by way of the DCC. Raises RefusedError before 8.1.1."""
+        return self._make_utrn(Channel.DCC, device, pence, originator)
+
+    def _make_utrn(self, channel: Channel, device: Eui64, pence: int, originator: Eui64) -> str:
         ruling = rule(
-            Channel.RNSP,
+            channel,
             amount_pence=pence,
             begun_utc_us=self.period_begun_utc_us(device),
             is_with_dcc=True,
@@ -549,19 +556,6 @@ class S1spDesk:
             raise RefusedError(
                 _REFUSED, f"TMAD {ruling.clause or '3.14D'}: {ruling.reason or 'not commissioned'}"
             )
-        return self._head_end.make_utrn(device, pence=pence, originator=originator)
-
-    def supplier_utrn(self, device: Eui64, *, pence: int, originator: Eui64) -> str:
-        """A supplier's request by way of the DCC. Raises RefusedError before 8.1.1."""
-        ruling = rule(
-            Channel.DCC,
-            amount_pence=pence,
-            begun_utc_us=self.period_begun_utc_us(device),
-            is_with_dcc=True,
-            now_utc_us=self._civil.utc_us(),
-        )
-        if ruling.maker is not Maker.S1SP:
-            raise RefusedError(_REFUSED, f"TMAD {ruling.clause}: {ruling.reason}")
         return self._head_end.make_utrn(device, pence=pence, originator=originator)
 
     # --- SCF ------------------------------------------------------------------------------------------
