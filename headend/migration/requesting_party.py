@@ -8,9 +8,9 @@ point; MCF; after the MVF the second verification point; the account switch (5.1
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, TypeVar
 
 from cryptography.hazmat.primitives.asymmetric import ec
 
@@ -32,10 +32,13 @@ from smets1.headend.migration.files import (
     SuaKeyDetails,
 )
 from smets1.headend.migration.mcc import Plan
-from smets1.headend.migration.rp_checks import RpFailure, check_home, select_devices
+from smets1.headend.migration.rp_checks import RpFailure, check_home, configuration_failures, select_devices
 from smets1.headend.migration.smso import Smso
 
 __all__ = ["HandOver", "Rejection", "RequestingParty"]
+
+_T = TypeVar("_T")
+_R = TypeVar("_R")
 
 _PART_2: Final = frozenset({2})
 _STOPPED: Final = RpFailure(clause="4.23", reason="its supplier has stopped its migrations")
@@ -95,15 +98,12 @@ class RequestingParty:
         """
         ordered = sorted(plans, key=lambda plan: not plan.is_priority)
         entries: list[Installation] = []
-        for at in range(0, len(ordered), _AT_A_TIME):
-            part = ordered[at : at + _AT_A_TIME]
-            for plan, (entry, failures) in zip(
-                part, await asyncio.gather(*(self._prepare_home(plan) for plan in part)), strict=True
-            ):
-                if entry is None:
-                    self._reject(plan, "before the MCF", failures)
-                else:
-                    entries.append(entry)
+        found = await _in_parts(self._prepare_home, ordered)
+        for plan, (entry, failures) in zip(ordered, found, strict=True):
+            if entry is None:
+                self._reject(plan, "before the MCF", failures)
+            else:
+                entries.append(entry)
         if not entries:
             return None
         header = MigrationHeader(
@@ -183,17 +183,15 @@ class RequestingParty:
     ) -> bytes | None:
         """On the day: verify again, switch the accounts, make the MEF; None where no home is left."""
         ready: list[Eui64] = []
-        for at in range(0, len(valid), _AT_A_TIME):
-            part = valid[at : at + _AT_A_TIME]
-            found = await asyncio.gather(*(self._verify_again(hand_over.homes[hub]) for hub in part))
-            for hub, failures in zip(part, found, strict=True):
-                plan = hand_over.plans[hub]
-                if is_stopped(plan):
-                    self._reject(plan, "before the MEF", [_STOPPED])
-                elif failures:
-                    self._reject(plan, "before the MEF", failures)
-                else:
-                    ready.append(hub)
+        found = await _in_parts(self._verify_again, [hand_over.homes[hub] for hub in valid])
+        for hub, failures in zip(valid, found, strict=True):
+            plan = hand_over.plans[hub]
+            if is_stopped(plan):
+                self._reject(plan, "before the MEF", [_STOPPED])
+            elif failures:
+                self._reject(plan, "before the MEF", failures)
+            else:
+                ready.append(hub)
         if not ready:
             return None
         for hub in ready:
@@ -209,8 +207,7 @@ class RequestingParty:
         """The second verification point."""
         only = frozenset(entry.device for entry in home.devices)
         differences, silent = await self._smso.verify_configuration(home.hub, only=only)
-        texts = [*differences, *(f"{device:016X} does not answer" for device in silent)]
-        return [RpFailure(clause="S1SR configuration", reason=text) for text in texts]
+        return configuration_failures(differences, silent)
 
     def _encrypted(self, hub: Eui64) -> EncryptedInstallation:
         details = self._smso.encrypt_sua_keys(hub, group_id=DA, recipient=self._dco_key)
@@ -231,3 +228,11 @@ class RequestingParty:
         )
         assert isinstance(received.content, S1spCommissioningFile)
         return received.content
+
+
+async def _in_parts(ask: Callable[[_T], Awaitable[_R]], items: Sequence[_T]) -> list[_R]:
+    """The answers, in the order of the items; not more are asked at once than a party can bear."""
+    found: list[_R] = []
+    for at in range(0, len(items), _AT_A_TIME):
+        found += await asyncio.gather(*(ask(item) for item in items[at : at + _AT_A_TIME]))
+    return found

@@ -7,7 +7,7 @@ days).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -15,7 +15,7 @@ from smets1.eui64 import Eui64, format_eui64
 from smets1.headend.duis.codes import DeviceType
 from smets1.headend.migration.files import DeviceEntry
 
-__all__ = ["HomeFacts", "RpFailure", "check_home", "select_devices"]
+__all__ = ["HomeFacts", "RpFailure", "check_home", "configuration_failures", "select_devices"]
 
 _HOUR_US: Final = 3_600_000_000
 _WITH_SMSO_US: Final = 2 * _HOUR_US
@@ -54,12 +54,14 @@ def check_home(facts: HomeFacts, *, now_utc_us: int) -> list[RpFailure]:
             for meter, is_held in facts.has_prepayment_key.items()
             if not is_held
         ),
-        *(RpFailure(clause="S1SR configuration", reason=text) for text in facts.differences),
-        *(
-            RpFailure(clause="S1SR configuration", reason=f"{format_eui64(device)} does not answer")
-            for device in facts.silent
-        ),
+        *configuration_failures(facts.differences, facts.silent),
     ]
+
+
+def configuration_failures(differences: Iterable[str], silent: Iterable[Eui64]) -> list[RpFailure]:
+    """Of a verification point: what is not as required, and who did not say."""
+    texts = [*differences, *(f"{format_eui64(device)} does not answer" for device in silent)]
+    return [RpFailure(clause="S1SR configuration", reason=text) for text in texts]
 
 
 def _communication(facts: HomeFacts, now_utc_us: int) -> list[RpFailure]:
