@@ -13,7 +13,16 @@ from typing import Final
 from smets1.eui64 import Eui64
 from smets1.headend.migration.files import SupplyStatus
 
-__all__ = ["MONTH_US", "Combination", "EligibleProducts", "EpclEntry", "Registration", "Registry", "is_mpan"]
+__all__ = [
+    "MONTH_US",
+    "Combination",
+    "EligibleProducts",
+    "EpclEntry",
+    "Registration",
+    "Registry",
+    "is_mpan",
+    "mpan_check_digit",
+]
 
 _DAY_US: Final = 86_400_000_000
 MONTH_US: Final = 2_629_746_000_000
@@ -94,8 +103,12 @@ class EligibleProducts:
 
 
 def is_mpan(text: str) -> bool:
-    """13 digits, the last of which checks the others. Source: MRA, MPAN core check digit."""
+    """13 digits, the last of which checks the others."""
     if len(text) != 13 or not text.isascii() or not text.isdigit():
         return False
-    total = sum(int(digit) * prime for digit, prime in zip(text[:12], _MPAN_PRIMES, strict=True))
-    return total % 11 % 10 == int(text[12])
+    return mpan_check_digit(text[:12]) == int(text[12])
+
+
+def mpan_check_digit(core: str) -> int:
+    """Of the 12 digits before it. Source: MRA, MPAN core check digit."""
+    return sum(int(digit) * prime for digit, prime in zip(core, _MPAN_PRIMES, strict=True)) % 11 % 10

@@ -39,7 +39,13 @@ from smets1.headend.migration.envelope import FileSigner, Receiver
 from smets1.headend.migration.files import DeviceEntry, Installation, SupplyStatus
 from smets1.headend.migration.mcc import Mcc
 from smets1.headend.migration.probe import Prober, Value, WanPort
-from smets1.headend.migration.registry import EligibleProducts, EpclEntry, Registration, Registry
+from smets1.headend.migration.registry import (
+    EligibleProducts,
+    EpclEntry,
+    Registration,
+    Registry,
+    mpan_check_digit,
+)
 from smets1.headend.migration.requesting_party import RequestingParty
 from smets1.headend.migration.s1sp_desk import DcoPort, S1spDesk, S1spPolicy
 from smets1.headend.migration.separation import Separation
@@ -58,7 +64,6 @@ __all__ = ["GROUP", "HomeBooks", "Rig", "RigOptions", "make_mpan", "required"]
 
 GROUP: Final = "DA"
 _PROBE_US: Final = 2 * 3_600_000_000
-_PRIMES: Final = (3, 5, 7, 13, 17, 19, 23, 29, 31, 37, 41, 43)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -507,8 +512,7 @@ def required(group_id: str) -> Mapping[DeviceType, Mapping[str, tuple[int, Value
 def make_mpan(index: int) -> str:
     """A valid MPAN of a trial home."""
     core = f"{190_000_000_000 + index:012d}"
-    total = sum(int(digit) * prime for digit, prime in zip(core, _PRIMES, strict=True))
-    return f"{core}{total % 11 % 10}"
+    return f"{core}{mpan_check_digit(core)}"
 
 
 def _point(config: HomeConfig, role: Role) -> str:
