@@ -103,6 +103,12 @@ class XmlNode:
         node = self.find(*path)
         return node.text if node else None
 
+    def walk(self) -> Iterator[XmlNode]:
+        """Itself and all below it, in the document's order."""
+        yield self
+        for child in self.children:
+            yield from child.walk()
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DuisRequest:

@@ -204,8 +204,9 @@ class CommissioningParty:
         self._counter = max(self._now_utc_us(), self._counter + 1)
         xml = duis_request(request, originator=self._signer.party, counter=self._counter)
         response = await self._submit(xml, request.path)
-        codes = [child for child in _walk(response) if child[0] == "ResponseCode"]
-        return codes[-1][1] if codes else "E21"
+        nodes = read_node(parse_document(response)).walk()
+        codes = [node.text for node in nodes if node.name == "ResponseCode"]
+        return codes[-1] if codes else "E21"
 
     def report(self) -> list[bytes]:
         """A COF for each file set of which homes were commissioned since the last."""
@@ -236,11 +237,3 @@ def duis_request(request: Request, *, originator: Eui64, counter: int) -> bytes:
         f"<sr:ServiceReferenceVariant>{request.srv}</sr:ServiceReferenceVariant></sr:Header>"
         f"<sr:Body>{body}</sr:Body></sr:Request>"
     ).encode()
-
-
-def _walk(xml: bytes) -> Iterator[tuple[str, str]]:
-    waiting = [read_node(parse_document(xml))]
-    while waiting:
-        node = waiting.pop(0)
-        yield node.name, node.text
-        waiting[:0] = node.children

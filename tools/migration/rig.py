@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from smets1.devices.enrolment import DeviceKind, required_of
 from smets1.errors import InputError, LostError
-from smets1.eui64 import Eui64
+from smets1.eui64 import Eui64, parse_eui64
 from smets1.firmware.civil import CivilClock, from_datetime, to_datetime
 from smets1.firmware.nvm import DeviceNvm, NvmStore
 from smets1.firmware.seed import SeedTree
@@ -469,13 +469,13 @@ class Rig:
     def _on_response(self, response: StoredResponse) -> None:
         if response.key is not None:
             return
-        root = read_node(parse_document(response.xml))
-        values = dict(_leaves(root))
+        nodes = read_node(parse_document(response.xml)).walk()
+        values = {node.name: node.text for node in nodes if node.text}
         code = values.get("AlertCode") or values.get("DCCAlertCode")
         if code is None:
             return  # a response that nobody here has asked for
         text = values.get("DeviceID", "")
-        device = int(text.replace("-", ""), 16) if text else None
+        device = parse_eui64(text) if text else None
         user = next((u.name for u in parties.USERS if u.eui64 == response.user), "?")
         owner = self.books.get(self._hubs.get(device or 0, 0))
         if owner is not None:
@@ -538,10 +538,3 @@ def _open(nvm_dir: Path | None, name: str) -> NvmStore:
 
 def _moment(text: str) -> datetime:
     return datetime.fromisoformat(text).astimezone(UTC)
-
-
-def _leaves(node: Any) -> list[tuple[str, str]]:
-    found = [(node.name, node.text)] if node.text else []
-    for child in node.children:
-        found += _leaves(child)
-    return found
