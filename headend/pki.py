@@ -22,7 +22,7 @@ from smets1.errors import InputError
 from smets1.eui64 import Eui64, format_eui64
 from smets1.headend.duis.signature import CertificateStore, Credential
 
-__all__ = ["FilePki", "TestPki", "credential_pem"]
+__all__ = ["FilePki", "TestPki", "credential_pem", "derive_p256"]
 
 _P256_ORDER: Final = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 # Wide enough for any emulated date: LCL data begin in 2013.
@@ -57,8 +57,13 @@ class TestPki:
         return store
 
     def _derive_key(self, label: str) -> ec.EllipticCurvePrivateKey:
-        secret = int.from_bytes(self._octets(label)[:40], "big") % (_P256_ORDER - 1) + 1
-        return ec.derive_private_key(secret, ec.SECP256R1())
+        return derive_p256(self._octets(label)[:40])
+
+
+def derive_p256(octets: bytes) -> ec.EllipticCurvePrivateKey:
+    """The key that 40 secret octets stand for: 64 bits more than it has, so that none is likelier."""
+    secret = int.from_bytes(octets, "big") % (_P256_ORDER - 1) + 1
+    return ec.derive_private_key(secret, ec.SECP256R1())
 
 
 class FilePki:

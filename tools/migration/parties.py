@@ -12,7 +12,7 @@ from smets1.eui64 import Eui64
 from smets1.firmware.seed import SeedTree
 from smets1.headend.duis.codes import UserRole
 from smets1.headend.duis.signature import Credential, Verifier
-from smets1.headend.pki import TestPki
+from smets1.headend.pki import TestPki, derive_p256
 from smets1.headend.users import DEFAULT_DSP, ServiceUser
 
 __all__ = ["CP", "DCO", "GAS_SUPPLIER", "MCC", "NETWORK", "RP", "S1SP", "SUPPLIER", "USERS", "Party", "Pki"]
@@ -48,8 +48,6 @@ USERS: Final = (
     ServiceUser(eui64=DEFAULT_DSP, name="DSP", roles=(UserRole.IS, UserRole.GS, UserRole.OU)),
 )
 
-_ORDER: Final = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
-
 
 class Pki:
     """Credentials of every party; one of an outsider whom nobody trusts."""
@@ -76,8 +74,7 @@ class Pki:
 
     def group_key(self, group_id: str) -> ec.EllipticCurvePrivateKey:
         """The DCO's, of a Group ID (5.4A)."""
-        secret = int.from_bytes(self._seeds.octets(40, "DCO", group_id), "big")
-        return ec.derive_private_key(secret % (_ORDER - 1) + 1, ec.SECP256R1())
+        return derive_p256(self._seeds.octets(40, "DCO", group_id))
 
     @staticmethod
     def certificate(owner: Party) -> str:
