@@ -26,6 +26,7 @@ from smets1.headend.migration.files import (
     MigrationAuthorisationFile,
     MigrationOutcome,
     NetworkCertificates,
+    S1spOutcome,
     Supply,
     SupplyStatus,
 )
@@ -40,6 +41,10 @@ __all__ = ["Rehearsal", "StoryLine"]
 
 _DAY: Final = timedelta(days=1)
 _ENDED: Final = frozenset({Stage.COMMISSIONED, Stage.ROLLED_BACK, Stage.STRANDED})
+_REPORTED: Final = {
+    S1spOutcome.ROLL_BACK: MigrationOutcome.ROLLED_BACK,
+    S1spOutcome.FAILED: MigrationOutcome.STRANDED,
+}
 _OUTCOMES: Final = (Stage.ROLL_BACK, Stage.ROLLED_BACK, Stage.STRANDED)
 
 
@@ -319,12 +324,8 @@ class Rehearsal:
         told = ", ".join(f"{count} {outcome}" for outcome, count in counts.items())
         self.say("S1SP", f"SCF to the RP and the CP: {told}")
         for line in scf.installations:
-            if line.outcome.value != "Migrated" and line.hub in self.plans:
-                outcome = (
-                    MigrationOutcome.ROLLED_BACK
-                    if line.outcome.value == "RollBack"
-                    else MigrationOutcome.STRANDED
-                )
+            outcome = _REPORTED.get(line.outcome)
+            if outcome is not None and line.hub in self.plans:
                 self.rig.mcc.note(self.plans[line.hub], outcome, f"TMAD {line.clause}: {line.reason}")
         for party in () if self.holds_back else (self.rig.cp, self.rig.supplier_cp):
             await party.take_scf(octets)
@@ -345,10 +346,9 @@ class Rehearsal:
 
     def reports(self) -> None:
         """S1MIG-001 and S1MIG-002 of the week."""
-        start = from_datetime(to_datetime(0)) + 0
         for report_id in ("S1MIG-001", "S1MIG-002"):
             for octets in self.rig.mcc.report(
-                report_id, from_utc_us=start, to_utc_us=self.rig.civil.utc_us() + 1
+                report_id, from_utc_us=0, to_utc_us=self.rig.civil.utc_us() + 1
             ):
                 self.keep(FileKind.REPORT, octets)
         self.say("MCC", "reports S1MIG-001 and S1MIG-002")
