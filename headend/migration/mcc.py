@@ -137,11 +137,6 @@ class Mcc:
             if line.migrate_on is not None and not _is_in_week(line.migrate_on, week):
                 raise FileRefusedError("4.17", f"MigrateOn {line.migrate_on} is not in the week")
 
-    def copy(self, other: Mcc) -> None:
-        """What was authorised and stopped: the MCC is not what was killed."""
-        self._given.update(other._given)
-        self._stopped.update(other._stopped)
-
     def stop(self, supplier: Eui64, week: date) -> None:
         """4.23: none of the supplier's homes that have not begun is begun in the rest of the week."""
         self._stopped[week, supplier] = None

@@ -54,11 +54,6 @@ class Registry:
         """Add or, at a change of supplier, replace."""
         self._points[mpxn.lstrip("0")] = registration
 
-    def copy(self, other: Registry) -> None:
-        """All that another has: registration data are somebody else's books, and outlive ours."""
-        self._points.update(other._points)
-        self._certificates.update(other._certificates)
-
     def find(self, mpxn: str) -> Registration | None:
         return self._points.get(mpxn.lstrip("0"))
 
@@ -86,10 +81,6 @@ class EligibleProducts:
 
     def add(self, entry: EpclEntry) -> None:
         self._entries.append(entry)
-
-    def copy(self, other: EligibleProducts) -> None:
-        """All entries of another."""
-        self._entries = list(other._entries)
 
     def is_eligible(self, group_id: str, combination: Combination) -> bool:
         return any(e.group_id == group_id and e.combination == combination for e in self._entries)

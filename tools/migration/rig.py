@@ -123,18 +123,23 @@ class _Router:
 class Rig:
     """Every party, wired. Made by `open`; `close` it."""
 
-    def __init__(self, options: RigOptions, *, civil: CivilClock | None = None) -> None:
-        """`civil`: of a rig that this one takes over from; time has gone on."""
+    def __init__(self, options: RigOptions, *, after: Rig | None = None) -> None:
+        """`after`: a rig that was powered off. Time, registration data, the EPCL and the MCC outlive it."""
         loop = asyncio.get_running_loop()
         assert isinstance(loop, EmulatorLoop), "a rehearsal runs in an EmulatorLoop"
         self.options = options
         self.loop = loop
         self.seeds = SeedTree(options.seed).child("migration")
-        start_utc_us = from_datetime(_moment(options.start))
-        self.civil = civil or CivilClock(loop, start_utc_us - loop.now_us())
         self.pki = Pki(self.seeds)
-        self.registry = Registry()
-        self.products = EligibleProducts()
+        if after is None:
+            start_utc_us = from_datetime(_moment(options.start))
+            self.civil = CivilClock(loop, start_utc_us - loop.now_us())
+            self.registry, self.products = Registry(), EligibleProducts()
+            self._mcc_nvm = _open(options.nvm_dir, "mcc.nvm")
+            self.mcc = self._make_mcc()
+        else:
+            self.civil, self.registry, self.products = after.civil, after.registry, after.products
+            self._mcc_nvm, self.mcc = after._mcc_nvm, after.mcc
         self.books: dict[Eui64, HomeBooks] = {}
         self.router = _Router()
         self._hubs: dict[Eui64, Eui64] = {}  # device -> hub
@@ -180,13 +185,6 @@ class Rig:
             separation=self.separation,
             supplier=SUPPLIER,
         )
-        self.mcc = Mcc(
-            registry=self.registry,
-            receiver=self.receiver("mcc"),
-            signer=self.signer(MCC),
-            group_id=GROUP,
-            now_utc_us=civil.utc_us,
-        )
         self.s1sp = self._make_s1sp()
         self.rp = RequestingParty(
             smso=self.smso,
@@ -199,6 +197,16 @@ class Rig:
         )
         self.cp = self._commissioner(CP, is_supplier=False)
         self.supplier_cp = self._commissioner(SUPPLIER, is_supplier=True)
+
+    def _make_mcc(self) -> Mcc:
+        """With a store of its own: it is not what is powered off."""
+        return Mcc(
+            registry=self.registry,
+            receiver=Receiver(self.pki.verifier(), self._mcc_nvm.device("taken")),
+            signer=FileSigner(self.pki.credentials[MCC], self._mcc_nvm.device("sent")),
+            group_id=GROUP,
+            now_utc_us=self.civil.utc_us,
+        )
 
     def _make_dco(self) -> None:
         """Here, with a vault in a store of its own; or in a process of its own, where nobody can look."""
@@ -321,7 +329,7 @@ class Rig:
         for books in self.books.values():
             if books.home is not None:
                 await books.home.close()
-        for store in (self._store_nvm, self._dco_nvm, self._smso_nvm, self.store):
+        for store in (self._store_nvm, self._dco_nvm, self._smso_nvm, self._mcc_nvm, self.store):
             store.close()
         if self.dco_process is not None:
             self.dco_process.close()
@@ -341,10 +349,7 @@ class Rig:
                 await wan.close()
 
     async def take_over(self, dead: Rig) -> None:
-        """Begin again from what a rig that was powered off had on its disk, with its homes."""
-        self.registry.copy(dead.registry)
-        self.products.copy(dead.products)
-        self.mcc.copy(dead.mcc)
+        """Begin again with the homes of the rig that this one was made `after`."""
         for books in dead.books.values():
             self._keep_books(books)
             if books.home is not None:

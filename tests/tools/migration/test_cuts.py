@@ -154,7 +154,7 @@ class HeadEndKill(Kill):
         stage, dead = self.stage, self.stage.rig
         await dead.power_off()
         await asyncio.sleep(60)
-        stage.rig = Rig(dead.options, civil=dead.civil)
+        stage.rig = Rig(dead.options, after=dead)
         stage.week = Rehearsal(stage.rig)
         stage.week.holds_back = True
         await stage.rig.take_over(dead)
