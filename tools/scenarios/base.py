@@ -13,12 +13,12 @@ from smets1.devices.enrolment import DeviceKind, required_of
 from smets1.errors import EmulatorError, InputError, RefusedError
 from smets1.eui64 import format_eui64
 from smets1.firmware.wan.memory import Fault, Transfer
-from smets1.firmware.zcl.clusters.metering import METERING, SupplyStatus
+from smets1.firmware.zcl.clusters import metering
 from smets1.firmware.zcl.clusters.prepayment import OriginatingDevice
 from smets1.hardware.clock import MAX_SPEED, run
 from smets1.headend.duis.codes import DeviceType
 from smets1.headend.migration.envelope import FileRefusedError
-from smets1.headend.migration.files import DeviceEntry, FileKind
+from smets1.headend.migration.files import DeviceEntry, FileKind, SupplyStatus
 from smets1.headend.migration.progress import HomeProgress, Row, Stage
 from smets1.headend.migration.s1sp_desk import S1spPolicy
 from smets1.headend.migration.smso import Account
@@ -33,7 +33,10 @@ from smets1.tools.migration.rehearsal import Rehearsal, StoryLine
 from smets1.tools.migration.rig import GROUP, HomeBooks, Rig, RigOptions
 
 __all__ = [
+    "BOTH",
     "CATALOGUE",
+    "DONE",
+    "DORMANT",
     "DUAL",
     "METERS",
     "SINGLE",
@@ -48,6 +51,9 @@ __all__ = [
 DUAL: Final = (Role.CHF, Role.GPF, Role.ESME, Role.GSME, Role.PPMID, Role.IHD)
 METERS: Final = (Role.CHF, Role.GPF, Role.ESME, Role.GSME)
 SINGLE: Final = (Role.CHF, Role.ESME, Role.PPMID, Role.IHD)
+BOTH: Final = (Role.GSME, Role.ESME)
+"""The meters, in the order in which they are secured."""
+DORMANT: Final[dict[str, Any]] = {"electricity": SupplyStatus.DORMANT, "gas": SupplyStatus.DORMANT}
 _HOUR_US: Final = 3_600_000_000
 _QUICK: Final = S1spPolicy(attempt_us=_HOUR_US // 2, pause_us=_HOUR_US // 12, attempts=3)
 
@@ -89,6 +95,10 @@ class Expected:
     row: Row | None = None
     account: Account = Account.DCC
     rotated: tuple[Role, ...] = ()  # whose devices hold generation 1
+
+
+DONE: Final = Expected(stage=Stage.COMMISSIONED, row=Row.BOTH_ROTATED, rotated=BOTH)
+"""As it should be."""
 
 
 class Set:
@@ -135,6 +145,21 @@ class Set:
         await self.week.to_day(hour=6)
         await self.week.switch_on(home, config)
         return home
+
+    async def move_in(self, count: int) -> list[HomeBooks]:
+        """So many homes on the books, of hub and meters alone."""
+        if not hasattr(self, "rig"):
+            self.begin()
+        await self.rig.start()
+        return [
+            self.rig.add_books(self.home_config(METERS, index=index), index=index) for index in range(count)
+        ]
+
+    async def switch_on_all(self, homes: list[HomeBooks]) -> None:
+        """Of `move_in`, on Monday at 06:00."""
+        await self.week.to_day(hour=6)
+        for index, home in enumerate(homes):
+            await self.week.switch_on(home, self.home_config(METERS, index=index))
 
     @staticmethod
     def real(books: HomeBooks) -> Home:
@@ -190,7 +215,7 @@ class Set:
         self.expect(found is expected.stage, f"at the S1SP the home is {expected.stage or 'unknown'}")
         row = None if progress is None else progress.row
         self.expect(row is expected.row, f"table 2: {f'row {expected.row}' if expected.row else 'no row'}")
-        for role in (Role.GSME, Role.ESME):
+        for role in BOTH:
             self._expect_key(books, role, is_rotated=role in expected.rotated)
         if not is_later:
             self._expect_files(expected)
@@ -304,12 +329,12 @@ class Set:
             "issuer_event_id": 1,
             "request_date_time": 0,
             "implementation_date_time": 0,
-            "proposed_supply_status": SupplyStatus.SUPPLY_OFF,
+            "proposed_supply_status": metering.SupplyStatus.SUPPLY_OFF,
             "supply_control_bits": 0,
         }
         return Instruction(
-            cluster_id=METERING.cluster_id,
-            frame=frames.command(METERING.cluster_id, "change_supply", values),
+            cluster_id=metering.METERING.cluster_id,
+            frame=frames.command(metering.METERING.cluster_id, "change_supply", values),
         )
 
     async def hours(self, hours: float) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 from smets1.eui64 import format_eui64
 from smets1.headend.duis.codes import DeviceType
@@ -13,18 +12,14 @@ from smets1.headend.migration.files import (
     MigrationCommonFile,
     MigrationCommonValidationFile,
     MigrationHeader,
-    SupplyStatus,
 )
-from smets1.headend.migration.progress import Row, Stage
+from smets1.headend.migration.progress import Stage
 from smets1.headend.migration.smso import Account
 from smets1.tools.home_config import Role
 from smets1.tools.migration.parties import RP, S1SP
-from smets1.tools.scenarios.base import Expected, Set, scenario
+from smets1.tools.scenarios.base import DONE, DORMANT, Expected, Set, scenario
 
 __all__: list[str] = []
-
-_DORMANT: dict[str, Any] = {"electricity": SupplyStatus.DORMANT, "gas": SupplyStatus.DORMANT}
-_DONE = Expected(stage=Stage.COMMISSIONED, row=Row.BOTH_ROTATED, rotated=(Role.GSME, Role.ESME))
 
 
 @scenario("a privacy PIN is left on an active meter: rejected at the first verification point", "2.4.1 i)")
@@ -52,7 +47,7 @@ async def configuration_fails_second_verification(stage: Set) -> None:
 
 @scenario("a dormant home gets part 1 by the help desk, part 2 by the RP, and only what differs", "2.4.2")
 async def dormant_two_part_configuration(stage: Set) -> None:
-    home = await stage.start(authorise=False, **_DORMANT)
+    home = await stage.start(authorise=False, **DORMANT)
     esme, gsme = stage.real(home).esme, stage.real(home).gsme
     esme.parameters.set("supplier_name", "Dormant Energy")
     esme.parameters.set("keypad_lock", 60)
@@ -67,12 +62,12 @@ async def dormant_two_part_configuration(stage: Set) -> None:
     stage.expect(len(told) == 2, "part 2 changes two things, by the RP, before the MCF")
     stage.expect(esme.parameters.book.value("keypad_lock") == 600, "the ESME's keypad lock is as required")
     stage.expect(gsme.parameters.book.value("alerts_enabled") is True, "the GSME's alerts are on")
-    stage.expect_home(home, _DONE)
+    stage.expect_home(home, DONE)
 
 
 @scenario("a dormant home whose part 1 was left undone is rejected, for another week", "2.4.2")
 async def dormant_part_1_left_undone(stage: Set) -> None:
-    home = await stage.start(authorise=False, **_DORMANT)
+    home = await stage.start(authorise=False, **DORMANT)
     stage.real(home).ihd.parameters.set("supplier_contact", "0800 000 000")
     await stage.week.run_day([home])
     stage.expect_rejected(home, "S1SR configuration", "before the MCF")
@@ -133,7 +128,7 @@ async def chf_whitelist(stage: Set) -> None:
     )
     stage.expect(len(listed) == 3, "with PPMID and IHD it lists three devices")
     await stage.week.run_day([home])
-    stage.expect_home(home, _DONE)
+    stage.expect_home(home, DONE)
 
 
 @scenario("a home that is enrolled already is refused, and stays as it is", "5.10.2")
@@ -151,7 +146,7 @@ async def enrolled_already(stage: Set) -> None:
     clauses = [failure.clause for failure in mvf.installations[0].failures]
     stage.expect(clauses == ["5.10.2", "5.10.10", "5.10.15"], f"the MVF lists {', '.join(clauses)}")
     stage.say("the home stays as it was:")
-    stage.expect_home(home, _DONE)
+    stage.expect_home(home, DONE)
 
 
 @scenario("the books say other firmware than the meter has: found at Installing, handed back", "C1, 16.9")

@@ -20,18 +20,29 @@ from smets1.headend.srv.critical import Authorisation, Instruction
 from smets1.headend.vault import VaultNvm
 from smets1.tools.home_config import Role
 from smets1.tools.migration.rig import GROUP, HomeBooks
-from smets1.tools.scenarios.base import Expected, Set, scenario
+from smets1.tools.scenarios.base import DONE, Expected, Set, scenario
 
 __all__: list[str] = []
-
-_DONE = Expected(stage=Stage.COMMISSIONED, row=Row.BOTH_ROTATED, rotated=(Role.GSME, Role.ESME))
 
 
 @scenario(
     "the S1SP is silent for 48 hours after the MEF: the DCO drops it, the home is handed back", "guide, 13"
 )
 async def dco_drops_silent_mef(stage: Set) -> None:
-    await _late_s1sp(stage, hours=48.5)
+    home = await stage.start()
+    stage.week.give_mef(await stage.file(home))
+    await stage.rig.s1sp.close()
+    stage.say("[fault] the S1SP is killed before it has asked the DCO anything")
+    await stage.switch_off(home)
+    await stage.hours(48.5)
+    dropped = stage.rig.own_desk.expire(now_utc_us=stage.rig.civil.utc_us())
+    stage.say(f"the DCO drops: {', '.join(verdict for _, verdict in dropped)}")
+    stage.expect(bool(dropped), "the DCO has dropped the MEF")
+    await stage.switch_on_again(home)
+    stage.rig.restart_s1sp()
+    await stage.week.until_ended([home])
+    stage.expect_home(home, Expected(stage=Stage.ROLLED_BACK, account=Account.SUPPLIER))
+    stage.expect(stage.progress(home).clause == "16.5", "for want of a DCO Required File Set")
 
 
 @scenario(
@@ -46,7 +57,7 @@ async def s1sp_restarts_in_time(stage: Set) -> None:
     stage.rig.restart_s1sp()
     stage.say("the S1SP is back, from what it had committed")
     await stage.week.until_ended([home])
-    stage.expect_home(home, _DONE)
+    stage.expect_home(home, DONE)
 
 
 @scenario("the S1SP is killed between the two meters: it goes on with the ESME", "2.3; 16.11")
@@ -59,26 +70,9 @@ async def s1sp_restarts_between_meters(stage: Set) -> None:
     await stage.hours(0.5)
     stage.rig.restart_s1sp()
     await stage.week.until_ended([home])
-    stage.expect_home(home, _DONE)
+    stage.expect_home(home, DONE)
     generation = stage.real(home).gsme.authorisation.generation
     stage.expect(generation == 1, "the GSME was not rotated a second time")
-
-
-async def _late_s1sp(stage: Set, *, hours: float) -> None:
-    home = await stage.start()
-    stage.week.give_mef(await stage.file(home))
-    await stage.rig.s1sp.close()
-    stage.say("[fault] the S1SP is killed before it has asked the DCO anything")
-    await stage.switch_off(home)
-    await stage.hours(hours)
-    dropped = stage.rig.own_desk.expire(now_utc_us=stage.rig.civil.utc_us())
-    stage.say(f"the DCO drops: {', '.join(verdict for _, verdict in dropped)}")
-    stage.expect(bool(dropped), "the DCO has dropped the MEF")
-    await stage.switch_on_again(home)
-    stage.rig.restart_s1sp()
-    await stage.week.until_ended([home])
-    stage.expect_home(home, Expected(stage=Stage.ROLLED_BACK, account=Account.SUPPLIER))
-    stage.expect(stage.progress(home).clause == "16.5", "for want of a DCO Required File Set")
 
 
 @scenario("MCF and MEF do not come within 24 hours of the MVF: the DCO drops the set", "guide, step 13")
@@ -216,7 +210,7 @@ async def attack_requesting_party(stage: Set) -> None:
         stage.expect(not is_open, "and opens under no key but the DCO's")
     stage.week.give_mef(mef)
     await stage.week.until_ended([home])
-    stage.expect_home(home, _DONE)
+    stage.expect_home(home, DONE)
 
 
 async def _expect_unmoved(

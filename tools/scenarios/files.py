@@ -20,29 +20,22 @@ from smets1.headend.migration.files import (
     SuaKeyDetails,
 )
 from smets1.headend.migration.mcc import week_of
-from smets1.headend.migration.progress import Row, Stage
+from smets1.headend.migration.progress import Stage
 from smets1.headend.migration.smso import Account
-from smets1.tools.home_config import Role
 from smets1.tools.migration.parties import GAS_SUPPLIER, RP
 from smets1.tools.migration.rig import HomeBooks
-from smets1.tools.scenarios.base import METERS, Expected, Set, scenario
+from smets1.tools.scenarios.base import DONE, METERS, Expected, Set, scenario
 
 __all__: list[str] = []
 
-_DONE = Expected(stage=Stage.COMMISSIONED, row=Row.BOTH_ROTATED, rotated=(Role.GSME, Role.ESME))
 
 Change = Callable[[MigrationGroupEncryptedFile], MigrationGroupEncryptedFile]
 
 
 async def _two_homes(stage: Set) -> tuple[HomeBooks, HomeBooks]:
-    stage.begin()
-    await stage.rig.start()
-    configs = [stage.home_config(METERS, index=index) for index in range(2)]
-    homes = [stage.rig.add_books(config, index=index) for index, config in enumerate(configs)]
+    homes = await stage.move_in(2)
     stage.week.authorise(homes)
-    await stage.week.to_day(hour=6)
-    for home, config in zip(homes, configs, strict=True):
-        await stage.week.switch_on(home, config)
+    await stage.switch_on_all(homes)
     return homes[0], homes[1]
 
 
@@ -72,7 +65,7 @@ async def _spoil(stage: Set, clause: str, text: str, make: Callable[[bytes], byt
     stage.expect(account is Account.SUPPLIER, "the refused home is the supplier's again")
     stage.expect(stage.rig.s1sp.home(spoilt.hub) is None, "nothing was begun with it")
     await stage.week.run_day([sound])
-    stage.expect_home(sound, _DONE)
+    stage.expect_home(sound, DONE)
     stage.expect(
         stage.real(spoilt).gsme.authorisation.generation == 0, "the refused home's keys are as they were"
     )
@@ -107,7 +100,7 @@ async def mcf_refused(stage: Set) -> None:
         stage.expect_refusal(clause, partial(stage.rig.s1sp.take_mcf, octets), f"the S1SP, {text}")
     stage.expect(stage.rig.s1sp.home(home.hub) is None, "nothing was begun")
     await stage.week.run_day([home])
-    stage.expect_home(home, _DONE)
+    stage.expect_home(home, DONE)
     stage.expect_refusal(
         "5.9.5", lambda: stage.rig.s1sp.take_mcf(stage.week.of_kind(FileKind.MCF)[0]), "the same MCF again"
     )
@@ -174,7 +167,7 @@ async def mef_expired(stage: Set) -> None:
     stage.expect(stage.rig.smso.account(home.hub) is Account.SUPPLIER, "the account is the supplier's again")
     await stage.switch_on_again(sound)
     await stage.week.run_day([sound])
-    stage.expect_home(sound, _DONE)
+    stage.expect_home(sound, DONE)
 
 
 @scenario("an MEF with one octet changed on its way", "5.9.2")
@@ -230,7 +223,7 @@ async def mef_replayed(stage: Set) -> None:
     mef = await stage.file(home)
     stage.week.give_mef(mef)
     await stage.week.until_ended([home])
-    stage.expect_home(home, _DONE)
+    stage.expect_home(home, DONE)
     counter = stage.real(home).gsme.authorisation.counter
     now_utc_us = stage.rig.civil.utc_us()
     stage.expect_refusal("5.9.5", lambda: stage.rig.s1sp.take_mef(mef), "the S1SP, a replay")
@@ -254,7 +247,7 @@ async def mef_with_a_foreign_home(stage: Set) -> None:
     stage.expect_refusal("5.25.1.1", lambda: stage.rig.s1sp.take_mef(bad), "a home that the MCF has not")
     stage.expect(stage.rig.s1sp.home(sound.hub) is None, "nothing was begun with it")
     await stage.week.run_day([sound])
-    stage.expect_home(sound, _DONE)
+    stage.expect_home(sound, DONE)
 
 
 @scenario(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import date
-from typing import Any
 
 from smets1.eui64 import format_eui64
 from smets1.headend.duis.codes import DeviceType
@@ -14,19 +13,17 @@ from smets1.headend.migration.files import (
     SupplyStatus,
 )
 from smets1.headend.migration.mcc import week_of
-from smets1.headend.migration.progress import Row, Stage
+from smets1.headend.migration.progress import Stage
 from smets1.headend.migration.s1sp_desk import S1spPolicy
 from smets1.headend.migration.smso import Account
 from smets1.tools.home_config import Role
 from smets1.tools.migration.parties import GAS_SUPPLIER, SUPPLIER
 from smets1.tools.migration.rig import HomeBooks
-from smets1.tools.scenarios.base import METERS, Expected, Set, scenario
+from smets1.tools.scenarios.base import DONE, DORMANT, Set, scenario
 
 __all__: list[str] = []
 
-_DORMANT: dict[str, Any] = {"electricity": SupplyStatus.DORMANT, "gas": SupplyStatus.DORMANT}
 _HOUR_US = 3_600_000_000
-_DONE = Expected(stage=Stage.COMMISSIONED, row=Row.BOTH_ROTATED, rotated=(Role.GSME, Role.ESME))
 
 
 @scenario("split supply, both authorise for different days: the later one counts", "guide 2.3.5, 4.5.5")
@@ -42,7 +39,7 @@ async def split_supply_later_day(stage: Set) -> None:
     stage.expect(plan.commissioned_by is CommissionedBy.COMMISSIONING_PARTY, "and commissioned by the CP")
     await stage.week.switch_on(home, stage.config)
     await stage.week.run_day([home])
-    stage.expect_home(home, _DONE)
+    stage.expect_home(home, DONE)
     told = sorted(alert for alert in home.alerts if alert.startswith("N55"))
     stage.expect(
         told == ["N55 to gas supplier", "N55 to supplier"], "each N55 goes to the meter's own supplier"
@@ -65,21 +62,21 @@ async def active_and_dormant(stage: Set) -> None:
     home = await stage.start(gas=SupplyStatus.DORMANT, gas_supplier=GAS_SUPPLIER)
     await stage.week.run_day([home])
     stage.expect(stage.week.plans[home.hub].gas is not None, "both meters go")
-    stage.expect_home(home, _DONE)
+    stage.expect_home(home, DONE)
     stage.expect("N42 to gas supplier" not in home.alerts, "the dormant supplier has given no credentials")
 
 
 @scenario("an all-dormant home needs no authorisation: it is deemed given", "4.27; guide 2.6.6")
 async def all_dormant(stage: Set) -> None:
-    home = await stage.start(authorise=False, **_DORMANT)
+    home = await stage.start(authorise=False, **DORMANT)
     await stage.week.run_day([home])
     stage.expect(not stage.week.of_kind(FileKind.MA), "there is no MA")
-    stage.expect_home(home, _DONE)
+    stage.expect_home(home, DONE)
 
 
 @scenario("more than one display in an all-dormant home: the one that joined last is filed", "4.34A; 16.17")
 async def dormant_newest_display(stage: Set) -> None:
-    home = await stage.start(authorise=False, **_DORMANT)
+    home = await stage.start(authorise=False, **DORMANT)
     older = stage.extra_display(Role.PPMID, 1, 1_500_000_000_000_000)
     _join_times(home, 1_600_000_000_000_000)
     stage.rig.smso.change_home(replace(home.smso, devices=(*home.smso.devices, older)))
@@ -91,7 +88,7 @@ async def dormant_newest_display(stage: Set) -> None:
     newest = stage.real(home).ppmid.eui64
     stage.expect(format_eui64(newest) in mcf, "the MCF has the PPMID that joined last")
     stage.expect(format_eui64(older.device) not in mcf, "and not the older one")
-    stage.expect_home(home, _DONE)
+    stage.expect_home(home, DONE)
 
 
 def _join_times(home: HomeBooks, utc_us: int) -> None:
@@ -120,7 +117,7 @@ async def active_two_displays(stage: Set) -> None:
     stage.rig.smso.change_home(replace(home.smso, devices=kept, chosen=frozenset({ihd})))
     stage.say("the supplier has the second IHD taken away")
     await stage.week.run_day([home])
-    stage.expect_home(home, _DONE)
+    stage.expect_home(home, DONE)
 
 
 @scenario("a supplier stops its migrations: what has not begun does not begin", "4.23")
@@ -141,7 +138,7 @@ async def supplier_stops_too_late(stage: Set) -> None:
     stage.week.give_mef(await stage.file(home))
     stage.rig.mcc.stop(SUPPLIER, week_of(stage.rig.civil.utc_us()))
     await stage.week.until_ended([home])
-    stage.expect_home(home, _DONE)
+    stage.expect_home(home, DONE)
 
 
 @scenario("the supplier commissions its own devices, from the SCF", "guide 4.5.6.3, 7.2.2")
@@ -150,7 +147,7 @@ async def supplier_commissions(stage: Set) -> None:
     stage.week.commissions_itself = True
     home = await stage.start()
     await stage.week.run_day([home])
-    stage.expect_home(home, _DONE)
+    stage.expect_home(home, DONE)
     cof = stage.week.of_kind(FileKind.COF)[0].decode()
     stage.expect(f"<OriginatorID>{format_eui64(SUPPLIER)}<" in cof, "the requests were the supplier's")
 
@@ -158,13 +155,9 @@ async def supplier_commissions(stage: Set) -> None:
 @scenario("SCFs come every hour, each with what has ended since the one before", "guide, steps 18 and 19")
 async def hourly_scf(stage: Set) -> None:
     stage.begin(policy=S1spPolicy(attempt_us=2 * _HOUR_US, pause_us=_HOUR_US // 12))
-    await stage.rig.start()
-    configs = [stage.home_config(METERS, index=index) for index in range(2)]
-    homes = [stage.rig.add_books(config, index=index) for index, config in enumerate(configs)]
+    homes = await stage.move_in(2)
     stage.week.authorise(homes)
-    await stage.week.to_day(hour=6)
-    for home, config in zip(homes, configs, strict=True):
-        await stage.week.switch_on(home, config)
+    await stage.switch_on_all(homes)
     stage.week.give_mef(await stage.file(*homes))
     await stage.wait_for(lambda: stage.progress(homes[1]).stage is Stage.SECURING)
     mend = stage.cut_off(homes[1], Role.GSME)
@@ -186,22 +179,17 @@ async def hourly_scf(stage: Set) -> None:
 
 @scenario("a priority home goes first", "4.40; guide 4.3.8")
 async def priority_first(stage: Set) -> None:
-    stage.begin()
-    await stage.rig.start()
-    configs = [stage.home_config(METERS, index=index) for index in range(2)]
-    homes = [stage.rig.add_books(config, index=index) for index, config in enumerate(configs)]
+    homes = await stage.move_in(2)
     stage.week.authorise(homes[:1])
     stage.week.is_priority = True
     stage.week.authorise(homes[1:])
-    await stage.week.to_day(hour=6)
-    for home, config in zip(homes, configs, strict=True):
-        await stage.week.switch_on(home, config)
+    await stage.switch_on_all(homes)
     await stage.week.run_day(homes)
     mcf = stage.week.of_kind(FileKind.MCF)[0].decode()
     first, second = (mcf.index(f"<CHFIdentifier>{format_eui64(home.hub)}") for home in homes)
     stage.expect(second < first, "the priority home is first in the MCF")
     for home in homes:
-        stage.expect_home(home, _DONE)
+        stage.expect_home(home, DONE)
 
 
 @scenario("Installing is done six days ahead, and not again on the day", "16.9")
@@ -232,4 +220,4 @@ async def _install_ahead(stage: Set, *, days: int, is_valid: bool) -> None:
     stage.expect((installed_utc_us - began_utc_us < 3_600_000_000) is is_valid, text)
     is_later = stage.progress(home).secured_utc_us > began_utc_us + days * 86_400_000_000
     stage.expect(is_later, "Securing is not ahead")
-    stage.expect_home(home, _DONE)
+    stage.expect_home(home, DONE)

@@ -15,21 +15,18 @@ from smets1.headend.migration.smso import Account
 from smets1.headend.migration.utrn_period import Channel
 from smets1.tools.home_config import Role
 from smets1.tools.migration.parties import RP, S1SP
-from smets1.tools.migration.rig import HomeBooks
-from smets1.tools.scenarios.base import SINGLE, Expected, Set, scenario
+from smets1.tools.migration.rig import GROUP, HomeBooks
+from smets1.tools.scenarios.base import BOTH, DONE, SINGLE, Expected, Set, scenario
 
 __all__: list[str] = []
-
-_BOTH = (Role.GSME, Role.ESME)
-_DONE = Expected(stage=Stage.COMMISSIONED, row=Row.BOTH_ROTATED, rotated=_BOTH)
 
 
 @scenario("both keys are rotated, the home is commissioned", "table 2, row 1")
 async def row_1_both_rotated(stage: Set) -> None:
     home = await stage.start()
     await stage.week.run_day([home])
-    stage.expect_home(home, _DONE)
-    for role in _BOTH:
+    stage.expect_home(home, DONE)
+    for role in BOTH:
         stage.expect_top_up(home, role, Channel.RNSP, "a payment provider within the UTRN Period")
         stage.expect_top_up(home, role, Channel.DCC, "the supplier by the DCC")
 
@@ -53,13 +50,23 @@ async def row_2_gsme_refuses(stage: Set) -> None:
     "table 2, row 3; table 3, 3",
 )
 async def row_3_answer_lost_push_tells(stage: Set) -> None:
+    await _push_tells(stage, Role.GSME)
+
+
+async def _push_tells(stage: Set, role: Role) -> None:
     home = await stage.start()
-    mend = await _lose_answer_of(stage, home, Role.GSME, "response")
+    mend = await _lose_answer_of(stage, home, role, "response")
     await stage.hours(1)
-    stage.expect(stage.progress(home).gsme is KeyState.ROTATED, "the GSME's own push has told the S1SP")
+    held = getattr(stage.progress(home), role.value)
+    stage.expect(held is KeyState.ROTATED, f"the {role.value.upper()}'s own push has told the S1SP")
     mend()
     await stage.week.until_ended([home])
-    stage.expect_home(home, _DONE)
+    stage.expect_home(home, DONE)
+
+
+def _expect_top_ups(stage: Set, home: HomeBooks) -> None:
+    for role in BOTH:
+        stage.expect_top_up(home, role, Channel.RNSP, "stranded, and the payment provider still works")
 
 
 async def _lose_answer_of(stage: Set, home: HomeBooks, role: Role, *topics: str) -> Callable[[], None]:
@@ -78,8 +85,7 @@ async def row_3_gsme_silent(stage: Set) -> None:
     await _lose_answer_of(stage, home, Role.GSME, "response", "event")
     await stage.week.until_ended([home])
     stage.expect_home(home, Expected(stage=Stage.STRANDED, row=Row.GSME_SILENT, rotated=(Role.GSME,)))
-    for role in _BOTH:
-        stage.expect_top_up(home, role, Channel.RNSP, "stranded, and the payment provider still works")
+    _expect_top_ups(stage, home)
 
 
 @scenario(
@@ -94,7 +100,7 @@ async def row_3_link_returns(stage: Set) -> None:
     stage.say("[fault over] the WAN is whole again")
     await stage.hours(2)
     await stage.week.until_ended([home])
-    stage.expect_home(home, _DONE)
+    stage.expect_home(home, DONE)
 
 
 @scenario(
@@ -111,18 +117,12 @@ async def row_3_asked_again(stage: Set) -> None:
     stage.say("[fault over] the GSME is within reach; the S1SP is told to ask it again")
     await stage.rig.s1sp.ask_again(home.hub)
     await stage.week.until_ended([home])
-    stage.expect_home(home, _DONE)
+    stage.expect_home(home, DONE)
 
 
 @scenario("the ESME's answer is lost, its status push tells: row 1 after all", "table 2, row 4; table 3, 3")
 async def row_4_answer_lost_push_tells(stage: Set) -> None:
-    home = await stage.start()
-    mend = await _lose_answer_of(stage, home, Role.ESME, "response")
-    await stage.hours(1)
-    stage.expect(stage.progress(home).esme is KeyState.ROTATED, "the ESME's own push has told the S1SP")
-    mend()
-    await stage.week.until_ended([home])
-    stage.expect_home(home, _DONE)
+    await _push_tells(stage, Role.ESME)
 
 
 @scenario("the ESME is silent for good after rotating: stranded, not rolled back", "table 2, row 4; 2.3.2")
@@ -130,9 +130,8 @@ async def row_4_esme_silent(stage: Set) -> None:
     home = await stage.start()
     mend = await _lose_answer_of(stage, home, Role.ESME, "response", "event")
     await stage.week.until_ended([home])
-    stage.expect_home(home, Expected(stage=Stage.STRANDED, row=Row.ESME_SILENT, rotated=_BOTH))
-    for role in _BOTH:
-        stage.expect_top_up(home, role, Channel.RNSP, "stranded, and the payment provider still works")
+    stage.expect_home(home, Expected(stage=Stage.STRANDED, row=Row.ESME_SILENT, rotated=BOTH))
+    _expect_top_ups(stage, home)
     mend()
     await stage.hours(2)
     await stage.week.until_ended([home])
@@ -147,8 +146,7 @@ async def row_5_esme_refuses(stage: Set) -> None:
     stage.say("[fault] the SMSO's books hold a wrong SUA key of the ESME")
     await stage.week.run_day([home])
     stage.expect_home(home, Expected(stage=Stage.STRANDED, row=Row.ESME_FAILED, rotated=(Role.GSME,)))
-    for role in _BOTH:
-        stage.expect_top_up(home, role, Channel.RNSP, "stranded, and the payment provider still works")
+    _expect_top_ups(stage, home)
     stage.week.reports()
     report = stage.week.of_kind(FileKind.REPORT)[-1]
     stage.expect(b"Stranded" in report and b"S1MIG-002" in report, "S1MIG-002 tells the supplier of it")
@@ -198,13 +196,13 @@ async def single_fuel_esme_refuses(stage: Set) -> None:
 async def mitigation_1_no_wan_change(stage: Set) -> None:
     home = await stage.start()
     group = MigrationGroupFile(
-        header=_header(),
+        header=MigrationHeader(group_id=GROUP, requesting_party=RP, s1sp=S1SP, file_set=1),
         installations=(GroupInstallation(hub=home.hub, imsi="234150000000001", address="10.0.0.1"),),
     )
     mgf = stage.rig.signer(RP).sign(FileKind.MGF, group, now_utc_us=stage.rig.civil.utc_us())
     stage.expect_refusal("16.15", lambda: stage.rig.s1sp.take_mgf(mgf), "an MGF for Group ID DA")
     await stage.week.run_day([home])
-    stage.expect_home(home, _DONE)
+    stage.expect_home(home, DONE)
 
 
 @scenario("the ESME did not speak with the SMSO within 2 hours: not filed", "table 3, 2")
@@ -237,7 +235,7 @@ async def mitigation_3_push_retries(stage: Set) -> None:
     await stage.hours(1)
     stage.expect(not stage.real(home).gsme.authorisation.is_push_due, "heard and acknowledged, it stops")
     await stage.week.until_ended([home])
-    stage.expect_home(home, _DONE)
+    stage.expect_home(home, DONE)
 
 
 @scenario("the HAN fails while the ESME is secured: its way is the wire to the hub", "table 3, 4")
@@ -248,7 +246,7 @@ async def mitigation_4_esme_needs_no_han(stage: Set) -> None:
     for role in (Role.ESME, Role.GSME, Role.PPMID, Role.IHD):
         stage.cut_off(home, role)
     await stage.week.until_ended([home])
-    stage.expect_home(home, _DONE)
+    stage.expect_home(home, DONE)
 
 
 @scenario("firmware that is not on the EPCL never reaches a device", "table 3, 5; 5.10.11; 3.7")
@@ -287,8 +285,4 @@ async def migrates_again_in_a_later_week(stage: Set) -> None:
     await stage.week.to_day(hour=6)
     await stage.switch_on_again(home)
     await stage.week.run_day([home])
-    stage.expect_home(home, _DONE, is_later=True)
-
-
-def _header() -> MigrationHeader:
-    return MigrationHeader(group_id="DA", requesting_party=RP, s1sp=S1SP, file_set=1)
+    stage.expect_home(home, DONE, is_later=True)

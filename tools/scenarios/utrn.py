@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from smets1.errors import RefusedError
 from smets1.headend.migration.commissioning import Request, requests_of
-from smets1.headend.migration.progress import Row, Stage
+from smets1.headend.migration.progress import Stage
 from smets1.headend.migration.registry import MONTH_US
 from smets1.headend.migration.utrn_period import UTRN_PERIOD_US, Channel
 from smets1.tools.home_config import Role
 from smets1.tools.migration.rig import HomeBooks
-from smets1.tools.scenarios.base import Expected, Set, scenario
+from smets1.tools.scenarios.base import BOTH, Set, scenario
 
 __all__: list[str] = []
 
-_BOTH = (Role.GSME, Role.ESME)
-_DONE = Expected(stage=Stage.COMMISSIONED, row=Row.BOTH_ROTATED, rotated=_BOTH)
 _SECOND_US = 1_000_000
 
 
@@ -110,7 +108,7 @@ async def smso_makes_no_more_tokens(stage: Set) -> None:
     home = await stage.start()
     before = stage.token(home, Role.ESME, Channel.SMSO)
     await stage.week.run_day([home])
-    for role in _BOTH:
+    for role in BOTH:
         device = getattr(stage.real(home), role.value).eui64
         stage.expect(
             stage.rig.smso.prepayment_key(device) is None, f"the SMSO has no key of the {role.value.upper()}"
