@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +10,7 @@ import pytest
 from judged_home import JudgedHomes, shorts
 from lxml import etree
 from tests.headend.conftest import request_xml
+from tests.headend.reference_table import read_back
 from tshark import Step
 
 from smets1.devices.load_limit import LimitedSupply, LoadLimit
@@ -352,26 +351,5 @@ async def test_the_reference_requests_are_answered_by_a_whole_home(
         documents.append(octets)
         names.append(file.name)
     assert len(names) == 38
-    for name, parsed in zip(names, _read_back(duis_parser, documents), strict=True):
+    for name, parsed in zip(names, read_back(duis_parser, documents), strict=True):
         assert parsed["header"]["responseCode"] == "I0", name
-
-
-def _read_back(folder: Path, documents: list[bytes]) -> list[dict[str, Any]]:
-    """What the npm package @smartdcc/duis-parser makes of them."""
-    script = """
-const { parseDuis } = require('@smartdcc/duis-parser');
-const big = (_, value) => typeof value === 'bigint' ? value.toString() : value;
-for (const line of require('fs').readFileSync(0, 'utf8').split('\\n').filter(Boolean))
-  console.log(JSON.stringify(parseDuis('simplified', JSON.parse(line)), big));
-"""
-    result = subprocess.run(
-        ["node", "-e", script],
-        cwd=folder,
-        input="\n".join(json.dumps(document.decode()) for document in documents),
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert result.returncode == 0, result.stderr[-500:]
-    return [json.loads(line) for line in result.stdout.splitlines()]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import random
 import shutil
 import subprocess
@@ -12,6 +11,7 @@ from pathlib import Path
 import pytest
 from home_process import HomeProcess, Mosquitto, until
 from lxml import etree
+from tests.headend.reference_table import read_back
 
 pytestmark = pytest.mark.outsider
 
@@ -35,13 +35,6 @@ unit_rate_pence = 0
 standing_charge_pence = 0
 [wan]
 link = "{wan}"
-"""
-
-_READ_BACK = """
-const { parseDuis } = require('@smartdcc/duis-parser');
-const documents = JSON.parse(require('fs').readFileSync(0, 'utf8'));
-const big = (_, value) => typeof value === 'bigint' ? value.toString() : value;
-console.log(JSON.stringify(documents.map(xml => parseDuis('simplified', xml)), big));
 """
 
 
@@ -74,11 +67,7 @@ def judge(shared_dir: Path, duis_parser: Path) -> Callable[[list[bytes]], list[e
         trees = [etree.fromstring(document) for document in documents]
         for tree in trees:
             schema.assertValid(tree)
-        done = subprocess.run(
-            ["node", "-e", _READ_BACK], cwd=duis_parser, text=True, capture_output=True, check=True, timeout=60,
-            input=json.dumps([document.decode() for document in documents]),
-        )  # fmt: skip
-        for tree, parsed in zip(trees, json.loads(done.stdout), strict=True):
+        for tree, parsed in zip(trees, read_back(duis_parser, documents), strict=True):
             assert parsed["header"]["responseCode"] == code(tree)
             assert parsed["header"].get("requestId") is not None
         return trees

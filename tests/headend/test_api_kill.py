@@ -6,7 +6,6 @@ import asyncio
 import random
 import socket
 import subprocess
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -15,9 +14,8 @@ from typing import Any
 
 import aiohttp
 import pytest
-from lxml import etree
-from tests.headend.children import environment
-from tests.headend.conftest import CHF, ESME, FakeHub, LoopScheduler, code_of, request_xml
+from tests.headend.children import Process, post
+from tests.headend.conftest import CHF, ESME, FakeHub, LoopScheduler, request_xml
 
 from smets1.firmware.civil import CivilClock
 from smets1.firmware.nvm import MemoryNvm
@@ -57,29 +55,6 @@ def broker(program: Callable[[str], str], tmp_path: Path) -> Iterator[str]:
     process.wait()
 
 
-class Victim:
-    """The head end's process, and its next lives."""
-
-    def __init__(self, folder: Path, url: str) -> None:
-        self.port = free_port()
-        self._arguments = [str(folder), str(self.port), url]
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        child = Path(__file__).with_name("kill_child.py")
-        self._process = subprocess.Popen([sys.executable, str(child), *self._arguments], env=environment())
-
-    def kill(self) -> None:
-        assert self._process is not None
-        assert self._process.poll() is None, "it has died by itself"
-        self._process.kill()
-        self._process.wait()
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}/api/v1"
-
-
 async def start_hub(url: str, hub: FakeHub) -> HubWanEnd:
     async def execute(request: WanRequest) -> WanResponse:
         """Done at once and told late: so each kill meets an instruction that is executed and not answered."""
@@ -95,49 +70,40 @@ async def start_hub(url: str, hub: FakeHub) -> HubWanEnd:
     return end
 
 
-async def post(session: aiohttp.ClientSession, victim: Victim, number: int) -> str:
-    """Until the head end says that it has it: at once (I99), or since before it was killed (E40)."""
-    if number % 4:
-        utrn = f"<sr:TopUpDevice><sr:UTRN>{number:020d}</sr:UTRN></sr:TopUpDevice>"
-        xml = request_xml("2.2", utrn, counter=number)
-    else:
-        xml = request_xml("7.2", "<sr:DisableSupply/>", counter=number)
-    while True:
-        try:
-            async with session.post(f"{victim.url}/serviceS", data=xml) as answer:
-                body = await answer.read()
-                if answer.status == 200:
-                    return code_of(etree.fromstring(body))
-        except (aiohttp.ClientError, ConnectionError):
-            pass
-        await asyncio.sleep(0.05)
+def xml_of(number: int) -> bytes:
+    if number % 4 == 0:
+        return request_xml("7.2", "<sr:DisableSupply/>", counter=number)
+    utrn = f"<sr:TopUpDevice><sr:UTRN>{number:020d}</sr:UTRN></sr:TopUpDevice>"
+    return request_xml("2.2", utrn, counter=number)
 
 
-async def read_responses(session: aiohttp.ClientSession, victim: Victim) -> list[dict[str, Any]]:
-    async with session.get(f"{victim.url}/responses", params={"limit": "1000"}) as answer:
+async def read_responses(session: aiohttp.ClientSession, url: str) -> list[dict[str, Any]]:
+    async with session.get(f"{url}/responses", params={"limit": "1000"}) as answer:
         found: list[dict[str, Any]] = (await answer.json())["responses"]
         return found
 
 
-async def count_responses(session: aiohttp.ClientSession, victim: Victim) -> int:
+async def count_responses(session: aiohttp.ClientSession, url: str) -> int:
     """Waits until the head end serves."""
     while True:
         try:
-            return len(await read_responses(session, victim))
+            return len(await read_responses(session, url))
         except (aiohttp.ClientError, ConnectionError):
             await asyncio.sleep(0.05)
 
 
 async def test_kill_9_under_load(broker: str, tmp_path: Path) -> None:
-    fake, victim = FakeHub(), Victim(tmp_path, broker)
+    fake, port = FakeHub(), free_port()
+    victim = Process("kill_child.py", str(tmp_path), str(port), broker)
+    url = f"http://127.0.0.1:{port}/api/v1"
     hub = await start_hub(broker, fake)
     victim.start()
     rng = random.Random(7)
 
     async def kill_and_restart(session: aiohttp.ClientSession) -> None:
         for _ in range(KILLS):
-            done = await count_responses(session, victim)
-            while await count_responses(session, victim) == done:  # noqa: ASYNC110 - a process, which tells by HTTP only
+            done = await count_responses(session, url)
+            while await count_responses(session, url) == done:  # noqa: ASYNC110 - a process, which tells by HTTP only
                 await asyncio.sleep(0.02)
             await asyncio.sleep(rng.random() * 0.5)
             victim.kill()
@@ -149,14 +115,14 @@ async def test_kill_9_under_load(broker: str, tmp_path: Path) -> None:
             killer = asyncio.create_task(kill_and_restart(session))
             posts = []
             for number in range(REQUESTS):
-                posts.append(asyncio.create_task(post(session, victim, number)))
+                posts.append(asyncio.create_task(post(session, xml_of(number), url)))
                 await asyncio.sleep(0.04)
             codes = Counter(await asyncio.gather(*posts))
             await killer
-            while await count_responses(session, victim) < REQUESTS:  # noqa: ASYNC110
+            while await count_responses(session, url) < REQUESTS:  # noqa: ASYNC110
                 await asyncio.sleep(0.2)
             await asyncio.sleep(1)
-            found = await read_responses(session, victim)
+            found = await read_responses(session, url)
     finally:
         victim.kill()
         await hub.close()

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-import subprocess
-import sys
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -16,10 +14,9 @@ from typing import Any
 
 import aiohttp
 import pytest
-from lxml import etree
 from tests.firmware.wan.test_mqtt import Mosquitto
-from tests.headend.children import environment
-from tests.headend.conftest import code_of, request_xml
+from tests.headend.children import Process, post
+from tests.headend.conftest import request_xml
 from tests.headend.test_api_kill import free_port
 from tests.headend.test_postgresql import cluster  # a fixture
 
@@ -32,41 +29,9 @@ pytestmark = [pytest.mark.outsider, pytest.mark.slow]
 REQUESTS, A_SECOND, LIMIT_S = 600, 100, 150
 
 
-class Process:
-    """One of our children, and its next lives."""
-
-    def __init__(self, child: str, *arguments: str) -> None:
-        self._command = [sys.executable, str(Path(__file__).with_name(child)), *arguments]
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        self._process = subprocess.Popen(self._command, env=environment())
-
-    def kill(self) -> None:
-        if self._process is not None:
-            assert self._process.poll() is None, "it has died by itself"
-            self._process.kill()
-            self._process.wait()
-            self._process = None
-
-    def signal(self, number: int) -> None:
-        assert self._process is not None
-        self._process.send_signal(number)
-
-
-async def post(session: aiohttp.ClientSession, url: str, number: int) -> str:
-    """Until the head end says that it has it: at once (I99), or since before it was killed (E40)."""
+def xml_of(number: int) -> bytes:
     utrn = f"<sr:TopUpDevice><sr:UTRN>{number:020d}</sr:UTRN></sr:TopUpDevice>"
-    xml = request_xml("2.2", utrn, counter=number)
-    while True:
-        try:
-            async with session.post(f"{url}/serviceS", data=xml) as answer:
-                body = await answer.read()
-                if answer.status == 200:
-                    return code_of(etree.fromstring(body))
-        except (aiohttp.ClientError, ConnectionError):
-            pass
-        await asyncio.sleep(0.05)
+    return request_xml("2.2", utrn, counter=number)
 
 
 async def read_responses(session: aiohttp.ClientSession, url: str, after: int) -> list[dict[str, Any]] | None:
@@ -121,7 +86,7 @@ async def test_kill_9_in_turn(mosquitto: Mosquitto, cluster: str, tmp_path: Path
             killer = asyncio.create_task(kill_in_turn())
             posts = []
             for number in range(REQUESTS):
-                posts.append(asyncio.create_task(post(session, url, number)))
+                posts.append(asyncio.create_task(post(session, xml_of(number), url)))
                 await asyncio.sleep(1 / A_SECOND)
             codes = Counter(await asyncio.gather(*posts))
             highest = await killer

@@ -17,12 +17,12 @@ from typing import Any
 
 import aiohttp
 import pytest
-from lxml import etree
 from tests.firmware.wan.test_mqtt import Mosquitto
-from tests.headend.conftest import CHF, ESME, code_of, request_xml
+from tests.headend.children import Process, post
+from tests.headend.conftest import CHF, ESME, request_xml
 from tests.headend.kill_child import HOME_STEP, HOMES
 from tests.headend.test_api_kill import free_port
-from tests.headend.test_api_kill_all import Process, mosquitto, read_responses
+from tests.headend.test_api_kill_all import mosquitto, read_responses
 from tests.headend.test_postgresql import cluster, new_database
 
 from smets1.eui64 import format_eui64
@@ -43,21 +43,6 @@ def xml_of(number: int) -> bytes:
         return request_xml("7.2", "<sr:DisableSupply/>", counter=number, target=target)
     utrn = f"<sr:TopUpDevice><sr:UTRN>{number:020d}</sr:UTRN></sr:TopUpDevice>"
     return request_xml("2.2", utrn, counter=number, target=target)
-
-
-async def post(session: aiohttp.ClientSession, urls: list[str], number: int) -> str:
-    """At one door or the other, until a head end says that it has it: at once (I99), or before (E40)."""
-    attempt = number
-    while True:
-        try:
-            async with session.post(f"{urls[attempt % 2]}/serviceS", data=xml_of(number)) as answer:
-                body = await answer.read()
-                if answer.status == 200:
-                    return code_of(etree.fromstring(body))
-        except (aiohttp.ClientError, ConnectionError, TimeoutError):
-            pass
-        attempt += 1
-        await asyncio.sleep(0.05)
 
 
 async def answered(session: aiohttp.ClientSession, url: str, after: int) -> list[tuple[int, int]]:
@@ -141,7 +126,8 @@ async def test_one_worker_after_the_other(cast: Cast, tmp_path: Path, trouble: T
         posts = []
         number = 0
         while number < REQUESTS or not troubling.done():
-            posts.append(asyncio.create_task(post(session, urls, number)))
+            doors = urls if number % 2 == 0 else urls[::-1]
+            posts.append(asyncio.create_task(post(session, xml_of(number), *doors)))
             await asyncio.sleep(1 / A_SECOND if number < REQUESTS else 0.25)  # a busy machine must keep up
             number += 1
         await troubling
