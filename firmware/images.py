@@ -189,6 +189,17 @@ class ImageSlots:
         self._put(_State(slot=state.slot, version=state.version, staged=state.staged, due_utc_us=due_utc_us))
         self._nvm.commit()
 
+    def obey(self, version: int, due_utc_us: int | None) -> bool:
+        """The word to start that image then; None: whatever is staged waits for the word again.
+
+        False where it is to start and is not staged.
+        """
+        if due_utc_us is not None and self.staged_version != version:
+            return False
+        if self.staged_version is not None:
+            self.schedule(due_utc_us)
+        return True
+
     def activate(self) -> int:
         """Start the staged image, on trial; its version. Raises MisuseError where none is staged."""
         state = self._state

@@ -197,8 +197,7 @@ class Upkeep:
             return Status.NOT_AUTHORIZED
         version = int(fields["file_version"])
         start_us = start_instant_us(int(fields["activation_time"]), now_utc_us=self._civil.utc_us())
-        is_known = self.ota.withdraw() if start_us is None else self.ota.start_staged(version, start_us)
-        status = Status.SUCCESS if is_known else Status.NOT_FOUND
+        status = Status.SUCCESS if self.ota.start_staged(version, start_us) else Status.NOT_FOUND
         return reply("activate_firmware_response", status=int(status), file_version=version)
 
     async def _prove(self) -> None:

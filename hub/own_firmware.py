@@ -42,13 +42,9 @@ class HubFirmware:
 
     def activate(self, fields: Values) -> Status:
         """The word of the head end (SRV 11.3)."""
-        now_us = self._civil.utc_us()
-        start_us = start_instant_us(int(fields["activation_time"]), now_utc_us=now_us)
-        version = int(fields["file_version"])
-        if start_us is not None and self.images.staged_version != version:
+        start_us = start_instant_us(int(fields["activation_time"]), now_utc_us=self._civil.utc_us())
+        if not self.images.obey(int(fields["file_version"]), start_us):
             return Status.NOT_FOUND
-        if self.images.staged_version is not None:
-            self.images.schedule(start_us)
         self._stirred.set()
         return Status.SUCCESS
 

@@ -333,18 +333,12 @@ class OtaClient:
         """Ask for a new image then, if not before."""
         self._query_at_us = min(self._query_at_us, utc_us)
 
-    def withdraw(self) -> None:
-        """A staged image waits for the word again, if there is one."""
-        if self.slots.staged_version is not None:
-            self.slots.schedule(None)
-
-    def start_staged(self, version: int, at_utc_us: int) -> bool:
-        """The word to start. False where that version is not staged."""
-        if self.slots.staged_version != version:
-            return False
-        self.slots.schedule(at_utc_us)
-        self._is_told = True
-        return True
+    def start_staged(self, version: int, at_utc_us: int | None) -> bool:
+        """The word to start, or to wait for it again; see `ImageSlots.obey`."""
+        is_known = self.slots.obey(version, at_utc_us)
+        if is_known and at_utc_us is not None:
+            self._is_told = True
+        return is_known
 
 
 def _info(values: Values) -> ImageInfo:

@@ -110,17 +110,11 @@ class OtaClientService:
         self.client.poke(utc_us=self._civil.utc_us())
         self._stirred.set()
 
-    def start_staged(self, version: int, at_utc_us: int) -> bool:
-        """The word to start a staged image. False where that version is not staged."""
-        is_staged = self.client.start_staged(version, at_utc_us)
+    def start_staged(self, version: int, at_utc_us: int | None) -> bool:
+        """The word to start a staged image, or to wait for it again; see `ImageSlots.obey`."""
+        is_known = self.client.start_staged(version, at_utc_us)
         self._stirred.set()
-        return is_staged
-
-    def withdraw(self) -> bool:
-        """A staged image, if there is one, is to wait for the word again. True."""
-        self.client.withdraw()
-        self._stirred.set()
-        return True
+        return is_known
 
     def _on_notify(self, values: Values, context: CommandContext) -> Answer:
         if context.source != COORDINATOR:
