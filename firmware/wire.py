@@ -55,7 +55,7 @@ class WireEnd:
         self._wire = wire
         self.peer: WireEnd = self
         self.handler: WireHandler | None = None
-        self._held: list[asyncio.Future[bytes | None]] = []  # what this end will answer later
+        self._held: list[Held] = []  # what this end will answer later
 
     async def exchange(self, endpoint: int, cluster_id: int, frame: bytes) -> bytes | None:
         """Hand over one ZCL frame and wait for what the other end answers (None: it has no answer).
@@ -63,11 +63,7 @@ class WireEnd:
         Raises NoAnswerError where the ribbon is cut or nobody is powered at the other end.
         """
         scheduler = self._wire.scheduler
-        answer: asyncio.Future[bytes | None] = asyncio.get_running_loop().create_future()
-        self._wire.tap(self, endpoint, cluster_id, frame)
-        scheduler.call_at_us(
-            scheduler.now_us() + LATENCY_US, self.peer._deliver, answer, endpoint, cluster_id, frame
-        )
+        answer = self.tell(endpoint, cluster_id, frame)
         started_us = scheduler.now_us()
         while True:
             done, _ = await asyncio.wait({answer}, timeout=ANSWER_TIMEOUT_US / 1e6)
@@ -80,18 +76,17 @@ class WireEnd:
                 self.peer._forget(answer)
                 raise NoAnswerError("the meter on the ribbon", 1, waited_us)
 
-    def tell(self, endpoint: int, cluster_id: int, frame: bytes) -> None:
-        """Hand over one frame and wait for nothing: the last word of who is losing power."""
+    def tell(self, endpoint: int, cluster_id: int, frame: bytes) -> Held:
+        """Hand over one frame; its answer may come. Who is losing power does not wait for it."""
         scheduler = self._wire.scheduler
         self._wire.tap(self, endpoint, cluster_id, frame)
-        nobody: asyncio.Future[bytes | None] = asyncio.get_running_loop().create_future()
+        answer: Held = asyncio.get_running_loop().create_future()
         scheduler.call_at_us(
-            scheduler.now_us() + LATENCY_US, self.peer._deliver, nobody, endpoint, cluster_id, frame
+            scheduler.now_us() + LATENCY_US, self.peer._deliver, answer, endpoint, cluster_id, frame
         )
+        return answer
 
-    def _deliver(
-        self, answer: asyncio.Future[bytes | None], endpoint: int, cluster_id: int, frame: bytes
-    ) -> None:
+    def _deliver(self, answer: Held, endpoint: int, cluster_id: int, frame: bytes) -> None:
         if self._wire.is_cut or self.handler is None:
             return
         try:
@@ -105,9 +100,7 @@ class WireEnd:
             return
         self._answer(answer, endpoint, cluster_id, reply)
 
-    def _answer_held(
-        self, answer: asyncio.Future[bytes | None], endpoint: int, cluster_id: int, reply: Held
-    ) -> None:
+    def _answer_held(self, answer: Held, endpoint: int, cluster_id: int, reply: Held) -> None:
         if not reply.cancelled() and not self._wire.is_cut:
             self._answer(answer, endpoint, cluster_id, reply.result())
         self._forget(answer)
@@ -116,14 +109,12 @@ class WireEnd:
         if answer in self._held:
             self._held.remove(answer)
 
-    def _answer(
-        self, answer: asyncio.Future[bytes | None], endpoint: int, cluster_id: int, reply: bytes | None
-    ) -> None:
+    def _answer(self, answer: Held, endpoint: int, cluster_id: int, reply: bytes | None) -> None:
         if reply is not None:
             self._wire.tap(self, endpoint, cluster_id, reply)
         scheduler = self._wire.scheduler
         scheduler.call_at_us(scheduler.now_us() + LATENCY_US, self._settle, answer, reply)
 
-    def _settle(self, answer: asyncio.Future[bytes | None], reply: bytes | None) -> None:
+    def _settle(self, answer: Held, reply: bytes | None) -> None:
         if not self._wire.is_cut and not answer.done():
             answer.set_result(reply)
