@@ -4,8 +4,7 @@ Both fuels show the same clusters on endpoint 1; what differs is units and the m
 Every handler brings the core to the present first, and leaves the commit to the shell, which makes it
 before any answer leaves the device.
 
-Source: SE 1.2 07-5356-19, D.3 (Metering), D.7 (Prepayment), D.4 (Price); facts/devices.md for what
-displays read of real GB meters.
+Source: SE 1.2 07-5356-19, D.3 (Metering), D.7 (Prepayment), D.4 (Price).
 """
 
 from __future__ import annotations
@@ -233,7 +232,7 @@ class MeterClusters:
     # --- commands ---------------------------------------------------------------------------------
 
     def _consumer_top_up(self, fields: Values, context: CommandContext) -> Answer:
-        """A token from the head end, a display or the mirror; facts/utrn.md has the refusals."""
+        """A token from the head end, a display or the mirror; `tokens.py` has the refusals."""
         try:
             text = bytes(fields["top_up_code"]).decode("ascii")
             source = OriginatingDevice(fields["originating_device"])

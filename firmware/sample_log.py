@@ -1,7 +1,7 @@
 """The profile log of a meter, and the gas proxy's copy of one: an amount for each UTC half hour.
 
 Kept in chunks of one day each, so that NVM writes a day and not a year. Times are the ends of the half
-hours (microseconds since 1970). Source: SMETS1 5.7 (profile data log); facts on 395 days of it.
+hours (microseconds since 1970). Source: SMETS1 5.7 (profile data log); Liberty 100 (395 days).
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Reads of a meter's account and registers: SRVs 4.1.1, 4.3, 4.16, 4.18, 6.2.4, 6.2.9.
 
-Source: MMC-5.4.xsd, the `...Rsp` types named below; facts on PaymentControlConfiguration of real meters.
+Source: MMC-5.4.xsd, the `...Rsp` types named below; PaymentControlConfiguration as real meters show it.
 """
 
 from __future__ import annotations
