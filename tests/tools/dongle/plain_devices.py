@@ -7,7 +7,7 @@ import random
 from dataclasses import replace
 from pathlib import Path
 
-from bench_rcp import CHANNEL
+from bench_rcp import CHANNEL, METER
 
 from smets1.devices.ihd import Ihd
 from smets1.firmware.civil import CivilClock
@@ -78,6 +78,12 @@ class PlainMeter:
     def on_network_up(self, info: NetworkInfo) -> None: ...
     def on_network_down(self, reason: str) -> None: ...
     def on_link_key(self, key: LinkKey) -> None: ...
+
+
+def make_router(air: Air, loop: EmulatorLoop) -> HanNode:
+    """A node for such a meter."""
+    config = HanConfig(channels=(CHANNEL,))
+    return HanNode(air.radio(METER), loop, MemoryNvm(), random.Random(8), NodeRole.ROUTER, config)
 
 
 def make_ihd(air: Air, loop: EmulatorLoop) -> Ihd:

@@ -15,12 +15,11 @@ from typing import Any
 
 import pytest
 from bench_rcp import CHANNEL, INSTALL_KEY, METER, STICK
-from plain_devices import READING_WH, PlainMeter, ihd_config, ihd_on, make_ihd
+from plain_devices import READING_WH, PlainMeter, ihd_config, ihd_on, make_ihd, make_router
 from test_ports import command, told
 
 from smets1.eui64 import Eui64, format_eui64
 from smets1.firmware.nvm import MemoryNvm
-from smets1.firmware.zigbee.node import HanConfig, HanNode
 from smets1.hardware.air import Air, Capture
 from smets1.hardware.clock import EmulatorLoop, run
 from smets1.hardware.ezsp.modem import ModemConfig
@@ -90,9 +89,7 @@ async def scene(path: Path, version: int) -> None:
     dongle = EzspDongle(air, PtyPort(path / "ttyEZSP"), STICK, random.Random(2), version=version)
     await dongle.start()
     ihd = make_ihd(air, loop)
-    node = HanNode(
-        air.radio(METER), loop, MemoryNvm(), random.Random(8), NodeRole.ROUTER, HanConfig(channels=(CHANNEL,))
-    )
+    node = make_router(air, loop)
     meter = PlainMeter(node, loop, is_lenient=True)
     try:
         async with asyncio.timeout(60), hub(str(path / "ttyEZSP")) as app:
@@ -174,14 +171,7 @@ def test_nobody_joins_without_a_key(tmp_path: Path, program: Any) -> None:
         air = Air(loop, random.Random(7))
         dongle = EzspDongle(air, PtyPort(tmp_path / "tty"), STICK, random.Random(2))
         await dongle.start()
-        node = HanNode(
-            air.radio(METER),
-            loop,
-            MemoryNvm(),
-            random.Random(8),
-            NodeRole.ROUTER,
-            HanConfig(channels=(CHANNEL,)),
-        )
+        node = make_router(air, loop)
         try:
             async with hub(str(tmp_path / "tty")) as app:
                 await app.permit_with_link_key(
@@ -212,8 +202,7 @@ async def plain(path: Path) -> None:
     air = Air(loop, random.Random(7))
     dongle = EzspDongle(air, PtyPort(path / "tty"), STICK, random.Random(2))
     await dongle.start()
-    config = HanConfig(channels=(CHANNEL,))
-    node = HanNode(air.radio(METER), loop, MemoryNvm(), random.Random(8), NodeRole.ROUTER, config)
+    node = make_router(air, loop)
     meter = PlainMeter(node, loop, is_lenient=True, profile_id=HOME_AUTOMATION)
     ihd = make_ihd(air, loop)
     try:

@@ -13,19 +13,15 @@ from pathlib import Path
 import pytest
 from bench_rcp import CHANNEL, METER, STICK
 from node_process import node_process
-from plain_devices import READING_WH, PlainMeter, make_ihd
+from plain_devices import READING_WH, PlainMeter, ihd_config, make_ihd, make_router
 from test_zigbee_on_host import NETWORK_KEY, PAN
 
 from smets1.eui64 import Eui64
 from smets1.firmware.crypto.mmo import install_code_key
-from smets1.firmware.nvm import MemoryNvm
-from smets1.firmware.zigbee.node import HanConfig, HanNode
 from smets1.hardware.air import Air
 from smets1.hardware.clock import EmulatorLoop, run
-from smets1.hardware.radio import KeyOrigin, LinkKey, NodeRole
+from smets1.hardware.radio import KeyOrigin, LinkKey
 from smets1.tools.dongle import EzspDongle, TcpPort
-from smets1.tools.home_config import Role
-from smets1.tools.home_file import parse_home
 
 pytestmark = pytest.mark.outsider
 
@@ -63,10 +59,8 @@ async def scene(module: Path, path: Path, version: int) -> None:
     dongle = EzspDongle(air, TcpPort("127.0.0.1", 0), STICK, random.Random(2), version=version)
     await dongle.start()
     ihd = make_ihd(air, loop)
-    config = next(device for device in parse_home("", path).devices if device.role is Role.IHD)
-    node = HanNode(
-        air.radio(METER), loop, MemoryNvm(), random.Random(8), NodeRole.ROUTER, HanConfig(channels=(CHANNEL,))
-    )
+    config = ihd_config()
+    node = make_router(air, loop)
     meter = PlainMeter(node, loop, is_lenient=True)
     script = Path(__file__).with_name("zigbee_herdsman.js")
     script_options = options(module, path / "herdsman", dongle.pipe)

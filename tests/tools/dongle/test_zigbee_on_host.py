@@ -18,13 +18,11 @@ from typing import Any
 import pytest
 from bench_rcp import CHANNEL, METER, STICK
 from node_process import Host, node_process
-from plain_devices import READING_WH, PlainMeter
+from plain_devices import READING_WH, PlainMeter, make_router
 
-from smets1.firmware.nvm import MemoryNvm
-from smets1.firmware.zigbee.node import HanConfig, HanNode
 from smets1.hardware.air import Air, Capture
 from smets1.hardware.clock import EmulatorLoop, run
-from smets1.hardware.radio import KeyOrigin, LinkKey, NodeRole
+from smets1.hardware.radio import KeyOrigin, LinkKey
 from smets1.tools.dongle import Dongle, PtyPort, TcpPort
 
 pytestmark = pytest.mark.outsider
@@ -72,9 +70,7 @@ async def scene(outsiders: Path, tmp_path: Path, port: TcpPort | PtyPort, *, is_
     capture = Capture(air, tmp_path / "outsider.pcapng")
     dongle = Dongle(air, port, STICK)
     await dongle.start()
-    node = HanNode(
-        air.radio(METER), loop, MemoryNvm(), random.Random(8), NodeRole.ROUTER, HanConfig(channels=(CHANNEL,))
-    )
+    node = make_router(air, loop)
     meter = PlainMeter(node, loop, is_lenient=is_lenient)
     try:
         async with host(outsiders, tmp_path / "zoh", str(port)) as outsider:
