@@ -12,7 +12,8 @@ whole top-up (never more than is left of the top-up, than the debt, or than the 
 then the accumulated debt, and what remains goes to the balance. Repaid in full and back above its
 threshold, emergency credit has to be taken anew next time.
 
-*Time-based debts* are due at each UTC hour or midnight, the *standing charge* at each UTC midnight.
+*Time-based debts* are due at each UTC hour or midnight, the *standing charge* at each UTC midnight, unless
+what was left has been given back (retain credit) and no credit has come since.
 Suspended (configuration: in emergency credit, or while disabled) both go to the accumulated debt
 register instead of being taken from the balance or from emergency credit.
 
@@ -153,6 +154,7 @@ class Account:
         self.cap_used_fine = 0
         self.grace_until_us = 0
         self.total_added_mp = 0
+        self.is_credit_retained = False  # no standing charge is due until credit comes again
         self.top_ups: list[TopUp] = []  # latest first
         self._low_warned = False
         self._offered = False
@@ -378,7 +380,7 @@ class Account:
             self._owe(due_fine, is_suspended=is_suspended)
             if self.time_debt_fine[index] == 0:
                 events.append(self._event(paid))
-        if is_midnight:
+        if is_midnight and not self.is_credit_retained:
             self._owe(self.standing_charge_fine, is_suspended=is_suspended)
         return events
 
@@ -415,6 +417,7 @@ class Account:
         self.accumulated_debt_fine -= split.accumulated_debt_fine
         self.balance_fine += split.balance_fine
         self.total_added_mp += amount_mp
+        self.is_credit_retained = False
         top_up = TopUp(utc_us=self.now_us, amount_mp=amount_mp, source=source)
         self.top_ups = [top_up, *self.top_ups][:_TOP_UPS_KEPT]
         self._hand_back_emergency()
@@ -476,7 +479,15 @@ class Account:
         if after_mp < -HARD_LIMIT_MP:
             return CreditRefusal.BELOW_MIN_BALANCE
         self.balance_fine += fine(delta_mp)
+        if delta_mp > 0:
+            self.is_credit_retained = False
         self._hand_back_emergency()
+        return self.settle()
+
+    def retain_credit(self, amount_mp: int) -> list[AccountEvent]:
+        """So much of the balance has gone into a refund code; standing charges rest until credit comes."""
+        self.balance_fine -= fine(amount_mp)
+        self.is_credit_retained = True
         return self.settle()
 
     def reset_balance(self) -> list[AccountEvent]:
@@ -509,6 +520,7 @@ class Account:
         else:
             self.grace_until_us = self.now_us + GRACE_US
         self._low_warned = self._offered = self._in_use = self._exhausted = False
+        self.is_credit_retained = False
         self.mode = mode
         return [self._event(AccountEventKind.MODE_CHANGED), *self.settle()]
 
@@ -518,7 +530,7 @@ class Account:
         """Without the configuration, which has its own record."""
         return pack_state(
             "account",
-            2,
+            3,
             {
                 "mode": int(self.mode),
                 "now_us": self.now_us,
@@ -536,18 +548,21 @@ class Account:
                 "top_ups": [(t.utc_us, t.amount_mp, t.source) for t in self.top_ups],
                 "flags": [int(f) for f in (self._low_warned, self._offered, self._in_use, self._exhausted)],
                 "cut": int(self._cut),
+                "retained": self.is_credit_retained,
             },
         )
 
     @classmethod
     def decode(cls, octets: bytes, *, config: PrepaymentConfig) -> Account:
         """Raises DecodeError."""
-        reader = StateReader(octets, kind="account", versions=(1, 2))
+        reader = StateReader(octets, kind="account", versions=(1, 2, 3))
         account = cls(
             config=config, now_us=reader.whole("now_us"), mode=PaymentMode(reader.whole("mode", 0, 1))
         )
         if reader.version > 1:
             account.charged_us = reader.whole("charged_us")
+        if reader.version > 2:
+            account.is_credit_retained = reader.flag("retained")
         account.standing_charge_fine = reader.whole("standing")
         account.balance_fine = reader.whole("balance")
         account.emergency_lent_fine = reader.whole("lent", 0)

@@ -1,9 +1,10 @@
 """Typing a code at the meter: Vend Mode, as the Liberty 100 has it.
 
 A opens Vend Mode; digits; A is backspace; B, or 20 s idle, submits. 20, 40 or 60 digits are judged as
-one, two or three codes; anything else is "Incomplete". What came of it is shown: a refusal for 4 s,
-an accepted amount and "Added", "Adjusted" or "Set" in turn, four times. After five entries refused in a
-row "Key Locked" shows for 20 s and key A stays without effect for the configured time.
+one, two or three codes, or as one that is longer; anything else is "Incomplete". What came of it is shown: a
+refusal for 4 s, an accepted amount and "Added", "Adjusted" or "Set" in turn, four times; after retain credit
+"Accepted" and the refund code. After five entries refused in a row "Key Locked" shows for 20 s and key A
+stays without effect for the configured time.
 
 The machine decides nothing about codes: `press` and `on_timer` hand back what is to be judged, and the
 caller tells it the results. Source: Secure Liberty 100 manual.
@@ -16,7 +17,7 @@ from enum import IntEnum, unique
 from typing import Final
 
 from smets1.devices.days import MINUTE_US, SECOND_US
-from smets1.devices.screens import LCD_WIDTH, STERLING, format_money
+from smets1.devices.screens import LCD_WIDTH, STERLING, block_lines, format_money
 from smets1.devices.special_codes import VendKind
 from smets1.devices.state import StateReader, pack_state
 from smets1.devices.tokens import REFUSALS, Refusal, TopUpResult
@@ -122,8 +123,12 @@ class KeypadEntry:
                 continue
             self.refused_in_a_row = 0
             money_mp = result.balance_mp if result.vend is VendKind.SET else result.amount_mp
-            shown = format_money(money_mp, self.symbol), _DONE[result.vend]
-            for text in (shown if result.special is None else ("Accepted",)) * ACCEPTED_TURNS:
+            shown = [format_money(money_mp, self.symbol), _DONE[result.vend]]
+            if result.special is not None:
+                shown = ["Accepted", *block_lines(result.refund)]
+            elif result.has_new_tariff:
+                shown.append("New tariff")
+            for text in shown * ACCEPTED_TURNS:
                 at_us += ACCEPTED_US
                 screens.append(_Screen(lines=(text,), until_us=at_us))
         self.state, self._screens = KeypadState.SHOWING, screens

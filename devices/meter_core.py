@@ -95,6 +95,11 @@ class MeterCore(MeterLife):
         self._take_account(result)
         return None
 
+    def retain_credit(self, amount_mp: int, *, utc_us: int) -> None:
+        """A code of that name: the meter has made a refund code of so much of the balance."""
+        self.advance(utc_us)
+        self._take_account(self.account.retain_credit(amount_mp))
+
     def reset_balance(self, *, utc_us: int) -> None:
         self.advance(utc_us)
         self._take_account(self.account.reset_balance())

@@ -336,7 +336,7 @@ class MeterLife:
         self.profile.record(self.now_us, self.reading - self._profile_mark)
         self._profile_mark = self.reading
         if self.now_us % DAY_US == 0:
-            if is_charged:
+            if is_charged and not self.account.is_credit_retained:
                 self.registers.cost_fine += self.tariff.standing_charge_fine
             self.registers.roll_block_period(self.tariff, utc_us=self.now_us)
             self.daily.record(

@@ -31,6 +31,7 @@ from smets1.devices.pin import PinGate, PrivacyLock
 from smets1.devices.screens import STERLING, MeterView, hidden_lines, meter_page
 from smets1.devices.supply import SupplyState
 from smets1.devices.tariff import floor_mp
+from smets1.devices.tariff_codes import join_codes
 from smets1.devices.tokens import Refusal, TopUpDesk, TopUpResult
 from smets1.firmware.civil import local_uk
 from smets1.firmware.zcl.clusters.prepayment import OriginatingDevice
@@ -88,6 +89,7 @@ def meter_view(meter: MeterCore, desk: TopUpDesk, identity: Identity) -> MeterVi
         last_top_ups=tuple((v.amount_mp, f"{local_uk(v.utc_us):%d %b %H:%M}", v.digits) for v in vends),
         accepted=desk.accepted_count,
         rejected=desk.refused_count,
+        refund=desk.refund,
     )
 
 
@@ -166,7 +168,7 @@ class Panel:
         if not codes:
             return []
         results = []
-        for code in codes:
+        for code in join_codes(codes):
             if code:
                 result = self.desk.enter(self.meter, code, source=OriginatingDevice.METER, utc_us=utc_us)
             else:

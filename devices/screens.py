@@ -28,6 +28,7 @@ __all__ = [
     "HomeView",
     "MeterView",
     "TrafficLight",
+    "block_lines",
     "display_pages",
     "format_money",
     "hidden_lines",
@@ -125,6 +126,7 @@ class MeterView:
     last_top_ups: tuple[tuple[int, str, str], ...] = ()  # (amount, time text, 20 digits), latest first
     accepted: int = 0
     rejected: int = 0
+    refund: str = ""  # 20 digits that the meter has given back credit by
 
 
 # --- text ---------------------------------------------------------------------------------------
@@ -401,10 +403,11 @@ def _split(text: str) -> list[str]:
 def _diagnostic_lines(view: MeterView) -> list[str]:
     lines = ["CODES", f"ACCEPTED {view.accepted}", f"REJECTED {view.rejected}"]
     for amount, when, digits in view.last_top_ups:
-        lines += [
-            _money(view, amount),
-            when,
-            f"{digits[:5]}-{digits[5:10]}",
-            f"{digits[10:15]}-{digits[15:]}",
-        ]
-    return lines
+        lines += [_money(view, amount), when, *block_lines(digits)]
+    return lines + (["REFUND", *block_lines(view.refund)] if view.refund else [])
+
+
+def block_lines(digits: str) -> list[str]:
+    """A code in blocks of five digits, two to a line."""
+    blocks = [digits[start : start + 5] for start in range(0, len(digits), 5)]
+    return ["-".join(blocks[start : start + 2]) for start in range(0, len(blocks), 2)]

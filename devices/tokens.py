@@ -1,10 +1,10 @@
 """Top-up tokens as a meter takes them: judged, credited exactly once, refused with a reason.
 
-The order in which a token is judged: a supply or engineering code (special_codes.py) goes its own way;
-payment mode; is it a token (20 digits, check digit, range); its
-authenticity; its counter (used before?); then the limits of the account. The first reason found is
-the one that is shown, answered and logged. A refusal changes no money and uses up no counter, so a
-token refused as "Account High" works later.
+The order in which a token is judged: payment mode, where it is a vend; is it a token (20 digits, check digit,
+range); its authenticity; its counter (used before?); then the limits of the account. The first reason found
+is the one that is shown, answered and logged. A refusal changes no money and uses up no counter, so a token
+refused as "Account High" works later. Supply, engineering and retain-credit codes (special_codes.py) and
+vends with a tariff (tariff_codes.py) are judged in the same way.
 
 Accepting changes two things, the counter cache here and the balance in the meter. Both are put to NVM
 (`TopUpDesk.save`, `MeterCore.save`) and committed in one commit *before* the answer goes out: cut the
@@ -25,14 +25,29 @@ from typing import Final
 from smets1.devices.account import CreditRefusal
 from smets1.devices.event_log import AlertCode
 from smets1.devices.meter import MeterCore
-from smets1.devices.special_codes import Engineering, SpecialCode, VendKind, special_code
+from smets1.devices.special_codes import (
+    Engineering,
+    SpecialCode,
+    VendKind,
+    make_refund_code,
+    refundable,
+    special_code,
+)
 from smets1.devices.state import StateReader, pack_state
 from smets1.devices.supply import OffReason, SupplyState
+from smets1.devices.tariff_codes import TariffVend, covered, join_codes
 from smets1.errors import DecodeError
 from smets1.eui64 import Eui64
 from smets1.firmware.key_proof import prove_prepayment_key
 from smets1.firmware.nvm import Nvm
-from smets1.firmware.utrn import CounterCache, TokenReason, group_digits, verify
+from smets1.firmware.utrn import (
+    CounterCache,
+    TokenCheck,
+    TokenReason,
+    Utrn,
+    group_digits,
+    verify,
+)
 from smets1.firmware.zcl.clusters.prepayment import OriginatingDevice, ResultType
 
 __all__ = [
@@ -49,6 +64,7 @@ __all__ = [
 NO_CREDIT_REMAINING: Final = 0xFFFFFFFF
 """Credit remaining in the ZigBee response to a refused top-up."""
 
+_CODE_DIGITS: Final = 20
 _VENDS_KEPT: Final = 5
 _REFUSALS_KEPT: Final = 20
 
@@ -136,6 +152,8 @@ class TopUpResult:
     refusal: Refusal | None = None
     special: SpecialCode | None = None  # an accepted code that is no vend; joining and keypad are the shell's
     vend: VendKind = VendKind.ADD
+    has_new_tariff: bool = False
+    refund: str = ""  # of retain credit: the 20 digits that the glass shows
 
     @property
     def is_accepted(self) -> bool:
@@ -186,6 +204,7 @@ class TopUpDesk:
         self.refused_count = 0
         self.vends: deque[Vend] = deque(maxlen=_VENDS_KEPT)  # latest last
         self.refused: deque[RefusedEntry] = deque(maxlen=_REFUSALS_KEPT)
+        self.refund = ""  # the last refund code, until there is another
 
     def __repr__(self) -> str:
         return f"TopUpDesk(target={self.target:016X}, highest={self.cache.highest})"
@@ -203,45 +222,109 @@ class TopUpDesk:
         utc_us: int,
         counter: int | None = None,
     ) -> TopUpResult:
-        """One token of 20 digits from anywhere. `counter`: the whole one, where the message carries it.
+        """One code of 20 digits from anywhere; 40 or 60 of a vend with a tariff.
 
-        Commit `save` of desk and meter together before the result is told to anybody.
+        `counter`: the whole one, where the message carries it. Commit `save` of desk and meter together
+        before the result is told to anybody.
         """
         meter.advance(utc_us)
         digits = "".join(character for character in text if character.isdecimal())[:60]
-        check = verify(
+        groups = [digits[start : start + _CODE_DIGITS] for start in range(0, len(digits), _CODE_DIGITS)]
+        if len(groups) > 1 and join_codes(groups) == [digits]:
+            return self._enter_with_tariff(meter, groups, source=source, counter=counter)
+        check = self._verify(text, counter=counter)
+        special = special_code(check.utrn) if check.utrn is not None else None
+        reasons = check.reasons if special is None else check.reasons[1:]  # its class is known here
+        is_vend = special is None or special.vend is not VendKind.ADD or special.retains_credit
+        refusal = self._first_against(meter, reasons, is_vend=is_vend)
+        if refusal is not None:
+            return self.refuse(meter, refusal, digits=digits, source=source, utc_us=utc_us)
+        assert check.counter is not None, "a good token has a counter"
+        if special is None:
+            return self._vend(meter, check.amount_mp, check.counter, digits=digits, source=source)
+        if special.retains_credit:
+            return self._retain(meter, special, check.counter, digits=digits, source=source)
+        if special.vend is VendKind.ADD:
+            return self._obey(meter, special, check.counter, source=source)
+        return self._adjust(meter, special, check.counter, digits=digits, source=source)
+
+    def _verify(self, text: str, *, counter: int | None, more: bytes = b"") -> TokenCheck:
+        return verify(
             text,
             key=self._key,
             originator=self.originator,
             target=self.target,
             cache=self.cache,
             counter=counter,
+            more=more,
         )
-        special = special_code(check)
-        if special is not None and check.counter is not None:
-            if special.vend is VendKind.ADD:
-                return self._obey(meter, special, check.counter, source=source)
-            return self._adjust(meter, special, check.counter, digits=digits, source=source)
-        if not meter.account.is_prepayment:
-            return self.refuse(meter, Refusal.NOT_PREPAYMENT, digits=digits, source=source, utc_us=utc_us)
-        if check.reasons:
-            refusal = _BY_TOKEN[check.reasons[0]]
-            return self.refuse(meter, refusal, digits=digits, source=source, utc_us=utc_us)
-        limit = meter.check_credit(check.amount_mp, utc_us=utc_us)
-        if limit is not None:
-            return self.refuse(meter, _BY_ACCOUNT[limit], digits=digits, source=source, utc_us=utc_us)
-        assert check.counter is not None, "a good token has a counter"
-        self.cache = self.cache.accept(check.counter)
+
+    @staticmethod
+    def _first_against(
+        meter: MeterCore, reasons: tuple[TokenReason, ...], *, is_vend: bool
+    ) -> Refusal | None:
+        if is_vend and not meter.account.is_prepayment:
+            return Refusal.NOT_PREPAYMENT
+        return _BY_TOKEN[reasons[0]] if reasons else None
+
+    def _take_counter(self, counter: int) -> None:
+        self.cache = self.cache.accept(counter)
         self.accepted_count += 1
-        self.vends.append(Vend(utc_us=utc_us, amount_mp=check.amount_mp, digits=digits))
-        return self._credit(meter, check.amount_mp, source=source, utc_us=utc_us)
+
+    def _vend(
+        self,
+        meter: MeterCore,
+        amount_mp: int,
+        counter: int,
+        *,
+        digits: str,
+        source: OriginatingDevice,
+        tariff: TariffVend | None = None,
+    ) -> TopUpResult:
+        """Credit that is added; new prices, where they came with it, hold from this instant on."""
+        now_us = meter.now_us
+        limit = meter.check_credit(amount_mp, utc_us=now_us)
+        if limit is not None:
+            return self.refuse(meter, _BY_ACCOUNT[limit], digits=digits, source=source, utc_us=now_us)
+        if tariff is not None:
+            meter.set_tariff(tariff.tariff, utc_us=now_us)
+        self._take_counter(counter)
+        self.vends.append(Vend(utc_us=now_us, amount_mp=amount_mp, digits=digits))
+        before = meter.supply.state
+        meter.add_credit(amount_mp, source=source, utc_us=now_us)
+        return TopUpResult(
+            result=_accepted(meter, before),
+            source=source,
+            amount_mp=amount_mp,
+            balance_mp=meter.account.balance_mp,
+            has_new_tariff=tariff is not None,
+        )
+
+    def _enter_with_tariff(
+        self, meter: MeterCore, groups: list[str], *, source: OriginatingDevice, counter: int | None
+    ) -> TopUpResult:
+        digits, vend, now_us = "".join(groups), None, meter.now_us
+        try:
+            more = covered(groups[1:])
+            vend = TariffVend.decode(groups[1:])
+        except DecodeError as error:
+            reasons: tuple[TokenReason, ...] = (_reason_of(error),)
+        else:
+            check = self._verify(groups[0], counter=counter, more=more)
+            counter, reasons = check.counter, check.reasons[1:]  # the class of a head is known here
+        refusal = self._first_against(meter, reasons, is_vend=True)
+        if refusal is not None:
+            return self.refuse(meter, refusal, digits=digits, source=source, utc_us=now_us)
+        assert vend is not None, "it is good"
+        assert vend.amount_mp is not None, "it is good"
+        assert counter is not None, "it is good"
+        return self._vend(meter, vend.amount_mp, counter, digits=digits, source=source, tariff=vend)
 
     def _obey(
         self, meter: MeterCore, special: SpecialCode, counter: int, *, source: OriginatingDevice
     ) -> TopUpResult:
         """A supply or engineering code, in either payment mode. Its counter is used up like a vend's."""
-        self.cache = self.cache.accept(counter)
-        self.accepted_count += 1
+        self._take_counter(counter)
         now_us = meter.now_us
         if special.supply_is_ready is not None:
             if special.supply_is_ready:
@@ -260,13 +343,47 @@ class TopUpDesk:
             special=special,
         )
 
+    def _retain(
+        self,
+        meter: MeterCore,
+        special: SpecialCode,
+        counter: int,
+        *,
+        digits: str,
+        source: OriginatingDevice,
+    ) -> TopUpResult:
+        """What is left goes into a refund code. Nothing to give back, or credit lent: "Account Low"."""
+        now_us, account = meter.now_us, meter.account
+        value, value_class = refundable(account.balance_mp)
+        if value == 0 or account.is_emergency_taken:
+            return self.refuse(meter, Refusal.ACCOUNT_LOW, digits=digits, source=source, utc_us=now_us)
+        self.refund = make_refund_code(
+            self._key,
+            meter=self.target,
+            supplier=self.originator,
+            counter=counter,
+            value=value,
+            value_class=value_class,
+        )
+        amount_mp = Utrn.decode(self.refund).amount_mp
+        assert amount_mp is not None, "in pence or pounds"
+        self._take_counter(counter)
+        before = meter.supply.state
+        meter.retain_credit(amount_mp, utc_us=now_us)
+        return TopUpResult(
+            result=_accepted(meter, before),
+            source=source,
+            amount_mp=-amount_mp,
+            balance_mp=account.balance_mp,
+            special=special,
+            refund=self.refund,
+        )
+
     def _adjust(
         self, meter: MeterCore, special: SpecialCode, counter: int, *, digits: str, source: OriginatingDevice
     ) -> TopUpResult:
         """A vend that deducts, never below nought, or sets the balance. Emergency credit and debts stay."""
         now_us, account = meter.now_us, meter.account
-        if not account.is_prepayment:
-            return self.refuse(meter, Refusal.NOT_PREPAYMENT, digits=digits, source=source, utc_us=now_us)
         is_set = special.vend is VendKind.SET
         delta_mp = special.amount_mp - account.balance_mp if is_set else -special.amount_mp
         if not is_set and account.balance_mp + delta_mp < 0:
@@ -275,8 +392,7 @@ class TopUpDesk:
         if limit is not None:
             return self.refuse(meter, _BY_ACCOUNT[limit], digits=digits, source=source, utc_us=now_us)
         shown_mp = special.amount_mp if is_set else delta_mp
-        self.cache = self.cache.accept(counter)
-        self.accepted_count += 1
+        self._take_counter(counter)
         self.vends.append(Vend(utc_us=now_us, amount_mp=shown_mp, digits=digits))
         return TopUpResult(
             result=ResultType.ACCEPTED,
@@ -284,20 +400,6 @@ class TopUpDesk:
             amount_mp=delta_mp,
             balance_mp=account.balance_mp,
             vend=special.vend,
-        )
-
-    def _credit(
-        self, meter: MeterCore, amount_mp: int, *, source: OriginatingDevice, utc_us: int
-    ) -> TopUpResult:
-        before = meter.supply.state
-        meter.add_credit(amount_mp, source=source, utc_us=utc_us)
-        result = ResultType.ACCEPTED
-        if meter.supply.state is SupplyState.ARMED and before is SupplyState.OFF:
-            result = ResultType.ACCEPTED_SUPPLY_ARMED
-        elif meter.supply.state is SupplyState.OFF:
-            result = ResultType.ACCEPTED_SUPPLY_DISABLED
-        return TopUpResult(
-            result=result, source=source, amount_mp=amount_mp, balance_mp=meter.account.balance_mp
         )
 
     def refuse(
@@ -333,7 +435,7 @@ class TopUpDesk:
     def encode(self) -> bytes:
         return pack_state(
             "tokens",
-            1,
+            2,
             {
                 "cache": self.cache.encode(),
                 "counts": [self.accepted_count, self.refused_count],
@@ -341,14 +443,16 @@ class TopUpDesk:
                 "vend_digits": [v.digits for v in self.vends],
                 "refused": [(r.utc_us, int(r.source), int(r.refusal)) for r in self.refused],
                 "refused_digits": [r.digits for r in self.refused],
+                "refund": self.refund,
             },
         )
 
     def decode_into(self, octets: bytes) -> None:
         """Take over an encoded state. Raises DecodeError, and then nothing has changed."""
-        reader = StateReader(octets, kind="tokens", versions=(1,))
+        reader = StateReader(octets, kind="tokens", versions=(1, 2))
         cache = CounterCache.decode(reader.octets("cache"))
         counts = reader.wholes("counts", 2)
+        refund = reader.text("refund") if reader.version > 1 else ""
         vends = zip(reader.rows("vends", 2), reader.items("vend_digits"), strict=False)
         refused = zip(reader.rows("refused", 3), reader.items("refused_digits"), strict=False)
         try:
@@ -363,9 +467,26 @@ class TopUpDesk:
             ]
         except ValueError as error:
             raise DecodeError("NVM", 0, f"tokens.refused: {error}") from None
-        self.cache = cache
+        self.cache, self.refund = cache, refund
         self.accepted_count, self.refused_count = counts
         self.vends.clear()
         self.vends.extend(Vend(utc_us=u, amount_mp=a, digits=str(digits)) for (u, a), digits in vends)
         self.refused.clear()
         self.refused.extend(entries)
+
+
+def _accepted(meter: MeterCore, before: SupplyState) -> ResultType:
+    """What a code that moved money has done to the supply."""
+    if meter.supply.state is SupplyState.ARMED and before is SupplyState.OFF:
+        return ResultType.ACCEPTED_SUPPLY_ARMED
+    if meter.supply.state is SupplyState.OFF:
+        return ResultType.ACCEPTED_SUPPLY_DISABLED
+    return ResultType.ACCEPTED
+
+
+def _reason_of(error: DecodeError) -> TokenReason:
+    """Of the parts of a vend with a tariff; rates that make no sense are of another scheme."""
+    try:
+        return TokenReason(error.reason)
+    except ValueError:
+        return TokenReason.UNKNOWN_VALUE_CLASS

@@ -44,10 +44,12 @@ __all__ = [
     "ValueClass",
     "check_digit",
     "decode_utrn",
+    "digits_of_ptut",
     "explain",
     "find_counter",
     "group_digits",
     "make_utrn",
+    "ptut_of_digits",
     "recover_counter",
     "value_for_pence",
     "verify",
@@ -138,11 +140,7 @@ class Utrn:
 
         The reason is a TokenReason, the first that applies; `verify` gives them all as values.
         """
-        digits = _SEPARATORS.sub("", text)
-        if problems := _digit_problems(digits):
-            offset = 19 if problems[0] is TokenReason.WRONG_CHECK_DIGIT else 0
-            raise DecodeError("UTRN", offset, problems[0])
-        ptut = int(digits[:19]) - PPTD_OFFSET
+        ptut = ptut_of_digits(text)
         high = ptut >> 32
         return cls(
             counter_low=high >> 15 & 0x3FF,
@@ -153,8 +151,7 @@ class Utrn:
 
     def encode(self) -> str:
         """20 digits, ungrouped."""
-        digits = str(PPTD_OFFSET + (self.high_dword << 32 | int.from_bytes(self.tag, "big")))
-        return digits + check_digit(digits)
+        return digits_of_ptut(self.high_dword << 32 | int.from_bytes(self.tag, "big"))
 
     @property
     def high_dword(self) -> int:
@@ -168,6 +165,21 @@ class Utrn:
         if self.value_class == ValueClass.POUNDS:
             return self.value * 100_000
         return None
+
+
+def digits_of_ptut(ptut: int) -> str:
+    """57 bits as the 20 digits of a token, check digit and all."""
+    digits = str(PPTD_OFFSET + ptut)
+    return digits + check_digit(digits)
+
+
+def ptut_of_digits(text: str) -> int:
+    """20 digits, in groups or not -> 57 bits. From a keypad: raises DecodeError, its reason a TokenReason."""
+    digits = _SEPARATORS.sub("", text)
+    if problems := _digit_problems(digits):
+        offset = 19 if problems[0] is TokenReason.WRONG_CHECK_DIGIT else 0
+        raise DecodeError("UTRN", offset, problems[0])
+    return int(digits[:19]) - PPTD_OFFSET
 
 
 def _digit_problems(digits: str) -> tuple[TokenReason, ...]:
@@ -216,9 +228,11 @@ def make_utrn(
     counter: int,
     value: int,
     value_class: int = ValueClass.PENCE,
+    more: bytes = b"",
 ) -> str:
     """The 20 digits of a new token. `key`: 16 octets; `counter`: 0..2^32-1, above any used for this device.
 
+    `more`: further octets that its MAC is to cover; GBCS has none.
     Raises InputError for a value (0..8191) or counter out of range.
     """
     if not 0 <= value <= MAX_VALUE:
@@ -226,21 +240,23 @@ def make_utrn(
     if not 0 <= counter <= MAX_COUNTER:
         raise InputError(f"a token counter is 0 to {MAX_COUNTER}, not {counter}")
     unsigned = Utrn(counter_low=counter % _COUNTER_SPAN, value_class=value_class, value=value, tag=bytes(4))
-    tag = _Gmac(key, originator, target, unsigned.high_dword).tag(counter)
+    tag = _Gmac(key, originator, target, unsigned.high_dword, more).tag(counter)
     return Utrn(counter_low=unsigned.counter_low, value_class=value_class, value=value, tag=tag).encode()
 
 
 class _Gmac:
     """The token's MAC as a function of the counter."""
 
-    def __init__(self, key: bytes, originator: Eui64, target: Eui64, high_dword: int) -> None:
+    def __init__(
+        self, key: bytes, originator: Eui64, target: Eui64, high_dword: int, more: bytes = b""
+    ) -> None:
         if len(key) != 16:  # AESGCM would take 24 and 32 as well
             raise ValueError("a prepayment key has 16 octets")
         self._encrypt = AESGCM(key).encrypt
         self._iv = originator.to_bytes(8, "big") + bytes(4)
         addresses = originator.to_bytes(8, "big") + target.to_bytes(8, "big")
         self._before = b"\x11\0\0\0\0\0" + addresses + b"\x01"
-        self._after = bytes(4) + high_dword.to_bytes(4, "big")
+        self._after = bytes(4) + high_dword.to_bytes(4, "big") + more
 
     def tag(self, counter: int) -> bytes:
         # One IV serves every token of an originator: GBCS has it so. It would be fatal for GCM at large;
@@ -335,12 +351,13 @@ def verify(
     target: Eui64,
     cache: CounterCache,
     counter: int | None = None,
+    more: bytes = b"",
 ) -> TokenCheck:
     """Judge foreign digits as the device `target` does. Never raises for what `text` holds.
 
     `key`: its 16-octet prepayment key. `counter`: the whole counter where it came along (SRV 2.2); a
-    keypad has only the token. On is_good: credit `amount_mp` and keep `cache.accept(check.counter)` in
-    one commit. Credit limits are the account's affair.
+    keypad has only the token. `more`: as of `make_utrn`. On is_good: credit `amount_mp` and keep
+    `cache.accept(check.counter)` in one commit. Credit limits are the account's affair.
     """
     digits = _SEPARATORS.sub("", text)
     if problems := _digit_problems(digits):
@@ -351,7 +368,7 @@ def verify(
     reasons = []
     if utrn.amount_mp is None:
         reasons.append(TokenReason.UNKNOWN_VALUE_CLASS)
-    if not _is_authentic(utrn, _Gmac(key, originator, target, utrn.high_dword), counter):
+    if not _is_authentic(utrn, _Gmac(key, originator, target, utrn.high_dword, more), counter):
         reasons.append(TokenReason.NOT_AUTHENTIC)
     elif problem := cache.problem(counter):  # what a forger asks about is nobody's duplicate
         reasons.append(problem)

@@ -57,16 +57,28 @@ class Ledger:
     credited: dict[int, int] = field(default_factory=dict)  # counter -> amount_mp
     codes: set[int] = field(default_factory=set)  # counters of supply and engineering codes
     lived_to_us: int = START_US
+    is_retained: bool = False  # what was left was given back: no standing charge until credit comes
+    free_midnights: int = 0
 
     def live(self, to_us: int) -> None:
         if self.waiting is not None and self.waiting[0] <= to_us:
             due_us, change = self.waiting
             self.waiting = None
+            self._pass_to(due_us)
             self.change_mode(change, utc_us=due_us)
-        self.lived_to_us = max(self.lived_to_us, to_us)
+        self._pass_to(to_us)
+
+    def _pass_to(self, to_us: int) -> None:
+        """The midnights on the way were before what happens now."""
+        to_us = max(self.lived_to_us, to_us)
+        if self.is_retained:
+            self.free_midnights += to_us // DAY_US - self.lived_to_us // DAY_US
+        self.lived_to_us = to_us
 
     def change_mode(self, change: PaymentModeChange, *, utc_us: int) -> None:
         self.config = change.apply(self.config)
+        if change.mode is not self.mode:
+            self.is_retained = False
         if change.mode is PaymentMode.PREPAYMENT and self.mode is PaymentMode.CREDIT:
             self.grace_until_us = utc_us + GRACE_US
         self.mode = change.mode
@@ -83,4 +95,5 @@ class Ledger:
 
     @property
     def midnights(self) -> int:
-        return self.lived_to_us // DAY_US - START_US // DAY_US
+        """Those that had a standing charge."""
+        return self.lived_to_us // DAY_US - START_US // DAY_US - self.free_midnights

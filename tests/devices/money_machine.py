@@ -47,9 +47,10 @@ from smets1.devices.special_codes import Engineering, VendKind, make_special_cod
 from smets1.devices.supply import OffReason, SupplyState
 from smets1.devices.tamper import Sensor, SupplyTamperState
 from smets1.devices.tariff import fine
+from smets1.devices.tariff_codes import make_tariff_code
 from smets1.devices.tokens import Refusal, TopUpResult
 from smets1.firmware.civil import zigbee_s
-from smets1.firmware.utrn import CACHE_SIZE, ValueClass, make_utrn
+from smets1.firmware.utrn import CACHE_SIZE, ValueClass, decode_utrn, make_utrn
 from smets1.firmware.zcl.clusters import cluster_named
 from smets1.firmware.zcl.clusters.prepayment import OriginatingDevice, ResultType
 from smets1.firmware.zcl.server import Via
@@ -62,7 +63,9 @@ SPECIAL: dict[str, dict[str, Any]] = {
     "clear tamper": {"engineering": Engineering.CLEAR_TAMPER},
     "deduct": {"vend": VendKind.DEDUCT, "pounds": 2},
     "set": {"vend": VendKind.SET, "pounds": 7},
+    "retain": {"retains_credit": True},
 }
+WITH_TARIFF_MP = 5 * POUND  # the prices are those that hold already
 CALENDARS = (NonDisablementCalendar(), NonDisablementCalendar(), NIGHTS, SOME_DAYS)
 PRICE_UP = TARIFF.prices_up_per_kwh[0][0]
 NO_TIME = 0
@@ -71,13 +74,26 @@ POUNDS = st.sampled_from([1, 9, 40, 70])
 WAYS = st.sampled_from(["keypad", "display", "wan"])
 OTHER_ACTS = (
     *("magnet", "no magnet", "locks", "locks not", "limit", "no limit", "a number"),
-    *("code off", "code ready", "clear tamper", "deduct", "set"),
+    *("code off", "code ready", "clear tamper", "deduct", "set", "retain", "with tariff"),
 )
 
 
 CUTS = st.sampled_from(
     [None] * 6 + [Cut(written, house) for written in (False, True) for house in (False, True)]
 )
+
+
+def _special_digits(what: str, counter: int) -> str:
+    whose: dict[str, Any] = {"originator": SUPPLIER, "target": ESME, "counter": counter}
+    if what != "with tariff":
+        return make_special_code(KEY, **whose, **SPECIAL[what])
+    return make_tariff_code(
+        KEY,
+        **whose,
+        pence=WITH_TARIFF_MP // 1000,
+        unit_rate_mp_per_kwh=PRICE_UP // 1000,
+        standing_charge_mp=TARIFF.standing_charge_up // 1000,
+    )
 
 
 class MoneyMachine(RuleBasedStateMachine):
@@ -308,6 +324,7 @@ class MoneyMachine(RuleBasedStateMachine):
                 assert amount_mp == pounds * POUND or pounds == 0
                 assert self.meter.account.balance_mp <= self.ledger.config.max_meter_balance_mp
                 known[counter] = amount_mp
+                self.ledger.is_retained = False
                 self.ledger.paid_fine += fine(amount_mp)
 
         self.finish(cut, credit)
@@ -326,25 +343,39 @@ class MoneyMachine(RuleBasedStateMachine):
         return results
 
     def special_code(self, what: str, number: int) -> Callable[[], None]:
-        """A supply or engineering code; what the world then counts on."""
+        """A supply or engineering code, or one that is more than a vend; what the world then counts on."""
         counter = 207 + number
-        text = make_special_code(KEY, originator=SUPPLIER, target=ESME, counter=counter, **SPECIAL[what])
+        text = _special_digits(what, counter)
         self.wait(40 * SECOND_US)
         before_fine = self.meter.account.balance_fine
         is_obeyed = any(result.is_accepted for result in self.type_code(text, waits=False))
-        assert not (is_obeyed and counter in self.ledger.codes), "a code works once"
+        known = self.ledger.codes | self.ledger.credited.keys()
+        assert not (is_obeyed and counter in known), "a code works once"
         change_fine = self.meter.account.balance_fine - before_fine
         if is_obeyed and what == "set":
             assert self.meter.account.balance_mp == 7 * POUND
+        elif is_obeyed and what == "retain":
+            refund_mp = decode_utrn(self.bench.desk.refund).amount_mp
+            assert refund_mp is not None
+            assert change_fine == -fine(refund_mp) < 0
+            assert not self.meter.account.is_emergency_taken
+        elif is_obeyed and what == "with tariff":
+            assert 0 <= change_fine <= fine(WITH_TARIFF_MP), "some of it may have paid what was owed"
+            change_fine = fine(WITH_TARIFF_MP)
         else:
             assert change_fine == (fine(-2 * POUND) if is_obeyed and what == "deduct" else 0)
 
-        def known() -> None:
+        def settle() -> None:
             if is_obeyed:
-                self.ledger.codes.add(counter)
+                if what == "with tariff":
+                    self.ledger.credited[counter] = WITH_TARIFF_MP
+                else:
+                    self.ledger.codes.add(counter)
                 self.ledger.paid_fine += change_fine
+                if what == "retain" or change_fine > 0:
+                    self.ledger.is_retained = what == "retain"
 
-        return known
+        return settle
 
     @precondition(lambda self: self.meter.supply.state is SupplyState.OFF)
     @rule(counter=COUNTERS, cut=CUTS)
@@ -559,6 +590,8 @@ class MoneyMachine(RuleBasedStateMachine):
 
         def known() -> None:
             self.ledger.paid_fine += change_fine
+            if delta_mp is not None and change_fine > 0:
+                self.ledger.is_retained = False
 
         self.finish(cut, known)
 
@@ -632,6 +665,9 @@ class MoneyMachine(RuleBasedStateMachine):
             assert self.meter.supply.state is SupplyState.OFF
         missing = fine(self.ledger.config.disablement_threshold_mp) - account.balance_fine
         is_gone = account.emergency_fine == 0 and missing >= self._second_fine()
+        if is_gone and account.is_emergency_taken:  # it may have ended with the second that has begun
+            self.bench.time.now_us = now_us = -(-now_us // SECOND_US) * SECOND_US
+            self.meter.advance(now_us)
         if self.ledger.mode is PaymentMode.PREPAYMENT and is_gone and not self.ledger.is_held(now_us):
             assert self.meter.supply.state is SupplyState.OFF
 
