@@ -180,7 +180,7 @@ def test_utrn_reference_token(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize(
     ("words", "code", "expected"),
     [
-        (("make",), 2, "one of the arguments --pounds --pence is required"),
+        (("make",), 2, "a code top-up needs --pounds or --pence"),
         (("make", "--pounds", "1.234"), 2, "whole pence only"),
         (("make", "--pounds", "nan"), 2, "is no amount"),
         (("make", "--pence", "8193"), 1, "a token cannot carry 81.93 pounds"),
