@@ -29,7 +29,7 @@ from smets1.firmware.zcl.fields import Values
 from smets1.firmware.zcl.server import Answer, ClusterInstance, CommandContext, Handler, Via, reply
 from smets1.firmware.zcl.status import Status
 
-__all__ = ["ENDPOINT", "MeterClusters", "due_us", "require_sua"]
+__all__ = ["ENDPOINT", "MeterClusters", "at_present", "due_us", "require_sua"]
 
 ENDPOINT: Final = 1
 _UNIT_WH: Final = 1_000_000  # uWh in a Wh, ul in a litre
@@ -61,6 +61,16 @@ def due_us(start_s: int, *, utc_us: int) -> int | None:
     """When a command is due (ZigBee seconds); None: now."""
     start_us = from_zigbee_s(start_s)
     return start_us if start_s and start_us > utc_us else None
+
+
+def at_present(meter: MeterCore, civil: CivilClock, value: Callable[[], int]) -> Callable[[], int]:
+    """`value`, read when the meter has lived up to the instant at which it is asked for."""
+
+    def read() -> int:
+        meter.advance(civil.utc_us())
+        return value()
+
+    return read
 
 
 class MeterClusters:

@@ -209,8 +209,7 @@ class PriceClusters:
 
     def _present_tariff(self) -> Publication:
         """Of this instant: one that was due has begun."""
-        self._clusters.meter.advance(self._civil.utc_us())
-        return self._clusters.meter.tariff_publication
+        return self._clusters.present().tariff_publication
 
     def _part(self, name: str) -> Answer:
         values = self._present_tariff().values(name)

@@ -9,15 +9,16 @@ Source: SE 1.2 07-5356-19, D.3.2.2 (attribute sets 0x01 and 0x07); `meter_data.p
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 from smets1.devices.meter import ElectricityMeterCore, MeterCore
+from smets1.devices.meter_clusters import ENDPOINT, at_present
 from smets1.firmware.civil import CivilClock, zigbee_s
 from smets1.firmware.zcl.execute import ZclCore
 
 __all__ = ["RegisterClusters", "block_counters_uwh"]
 
-_ENDPOINT: Final = 1
 _UNIT: Final = 1_000_000  # uWh in a Wh
 _BLOCK_TIERS: Final = 8  # TOU registers that may have blocks
 _U16_MAX: Final = 0xFFFE
@@ -36,25 +37,15 @@ class RegisterClusters:
 
     def __init__(self, core: ZclCore, meter: MeterCore, civil: CivilClock) -> None:
         self.meter = meter
-        self._civil = civil
-        self.metering = core.server(_ENDPOINT, "metering")
-        self.data = core.obtain_server(_ENDPOINT, "meter_data")
+        self._present = partial(at_present, meter, civil)
+        self.metering = core.server(ENDPOINT, "metering")
+        self.data = core.obtain_server(ENDPOINT, "meter_data")
         self._shape = (0, 0)
         self.sync()
         self.data.bind("tenancy_from", lambda: max(0, zigbee_s(meter.tenancy_from_us)))
         if isinstance(meter, ElectricityMeterCore):
             self._bind_load_limit(meter)
             self.data.bind("average_voltage_period", lambda: meter.voltage.settings.average_period_s)
-
-    def _advance(self) -> None:
-        self.meter.advance(self._civil.utc_us())
-
-    def _present(self, value: Callable[[], int]) -> Callable[[], int]:
-        def read() -> int:
-            self._advance()
-            return value()
-
-        return read
 
     # --- time of use and blocks -------------------------------------------------------------------
 

@@ -15,12 +15,13 @@ Source: SE 1.2 07-5356-19, D.3.3.3.1 (metering), D.4.2.4 (price), D.13 (device m
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Final, TypeVar
 
 from smets1.devices.battery import SupplyDepletionState
 from smets1.devices.load_limit import LimitedSupply, LoadLimit, LoadLimiter
 from smets1.devices.meter import ElectricityMeterCore, GasMeterCore, MeterCore
-from smets1.devices.meter_clusters import ENDPOINT, MeterClusters, due_us
+from smets1.devices.meter_clusters import ENDPOINT, MeterClusters, at_present, due_us
 from smets1.devices.parameter_service import ParameterService
 from smets1.devices.parameters import Access
 from smets1.devices.schedule import FutureKind
@@ -88,6 +89,7 @@ class SettingClusters:
         self._book = parameters.book
         self._parameters = parameters
         self._civil = civil
+        self._present = partial(at_present, clusters.meter, civil)
         self._clock = clock
         self._on_clock = on_clock
         self.information = core.obtain_server(ENDPOINT, "device_information")
@@ -179,13 +181,13 @@ class SettingClusters:
     # --- electricity ------------------------------------------------------------------------------
 
     def _bind_electricity(self, meter: ElectricityMeterCore) -> None:
-        clusters, metering = self._clusters, self._clusters.metering
+        clusters, metering, present = self._clusters, self._clusters.metering, self._present
         metering.bind("demand_limit", lambda: meter.limiter.limit.threshold_w or _NO_LIMIT)
         metering.bind("load_limit_supply_state", lambda: _code(_LIMITED, meter.limiter.limit.supply))
-        metering.bind("load_limit_counter", lambda: min(meter.limiter.counter, _UINT8_MAX))
-        metering.bind("current_summation_received", lambda: meter.export_wh)
-        self.information.bind("reactive_import_register", lambda: meter.reactive_import_varh)
-        self.information.bind("reactive_export_register", lambda: meter.reactive_export_varh)
+        metering.bind("load_limit_counter", present(lambda: min(meter.limiter.counter, _UINT8_MAX)))
+        metering.bind("current_summation_received", present(lambda: meter.export_wh))
+        self.information.bind("reactive_import_register", present(lambda: meter.reactive_import_varh))
+        self.information.bind("reactive_export_register", present(lambda: meter.reactive_export_varh))
         for level in ("low_medium", "medium_high"):
             self.management.bind(f"{level}_threshold", self._power_threshold(level))
         clusters.obey(metering, "reset_load_limit_counter", self._reset_load_limit_counter)
@@ -226,15 +228,14 @@ class SettingClusters:
         return Status.SUCCESS
 
     def _bind_voltage(self, meter: ElectricityMeterCore) -> None:
-        self.information.bind("rms_voltage", lambda: meter.voltage_mv)
+        self.information.bind("rms_voltage", self._present(lambda: meter.voltage_mv))
         for kind, name in _VOLTAGE_COUNTERS.items():
             self.information.bind(name, self._voltage_counter(meter, kind))
         self._clusters.obey(self.information, "reset_voltage_counters", self._reset_voltage_counters)
         self._parameters.reset_voltage_counters = lambda: meter.reset_voltage_counters(utc_us=self._now())
 
-    @staticmethod
-    def _voltage_counter(meter: ElectricityMeterCore, kind: Excursion) -> Callable[[], int]:
-        return lambda: meter.voltage.counters[kind]
+    def _voltage_counter(self, meter: ElectricityMeterCore, kind: Excursion) -> Callable[[], int]:
+        return self._present(lambda: meter.voltage.counters[kind])
 
     def _reset_voltage_counters(self, fields: Values, context: CommandContext) -> Answer:
         self._electricity().reset_voltage_counters(utc_us=self._now())
@@ -244,10 +245,11 @@ class SettingClusters:
 
     def _bind_gas(self, core: ZclCore, meter: GasMeterCore) -> None:
         clusters, metering, price = self._clusters, self._clusters.metering, self._clusters.price
+        battery_days = self._present(lambda: min(meter.battery.remaining_days, 0xFFFE))
         metering.bind("supply_depletion_state", lambda: _code(_DEPLETION, meter.battery.depletion))
         metering.set("supply_uncontrolled_flow_state", int(SupplyStatus.SUPPLY_OFF_ARMED))
-        metering.bind("remaining_battery_life", lambda: meter.battery.percent)
-        metering.bind("remaining_battery_life_in_days", lambda: min(meter.battery.remaining_days, 0xFFFE))
+        metering.bind("remaining_battery_life", self._present(lambda: meter.battery.percent))
+        metering.bind("remaining_battery_life_in_days", battery_days)
         metering.bind("uncontrolled_flow_threshold", lambda: meter.flow_check.rate_dl_per_h)
         metering.update(
             uncontrolled_flow_threshold_unit_of_measure=int(UnitOfMeasure.CUBIC_METRES),

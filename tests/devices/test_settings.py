@@ -10,6 +10,7 @@ from tests.devices.meter_cores import any_meter
 
 from smets1.devices.days import DAY_US, HOUR_US
 from smets1.devices.load import ConstantLoad
+from smets1.devices.load_limit import LimitedSupply, LoadLimit
 from smets1.devices.meter_clusters import MeterClusters
 from smets1.devices.metering import Period
 from smets1.devices.parameter_service import ParameterService
@@ -36,10 +37,10 @@ START = 19_733 * DAY_US  # a Wednesday
 class Meter:
     """A meter's core with its clusters, and no device around it."""
 
-    def __init__(self, *, is_gas: bool = False) -> None:
+    def __init__(self, *, is_gas: bool = False, **options: Any) -> None:
         load = ConstantLoad(watts=1000, start_utc_us=START)
         tariff = Tariff.flat(price_mp_per_kwh=20_000)
-        self.core: Any = any_meter(load, is_gas=is_gas, now_us=START, tariff=tariff)
+        self.core: Any = any_meter(load, is_gas=is_gas, now_us=START, tariff=tariff, **options)
         self.scheduler = HeapScheduler()
         self.clock = DeviceClock(self.scheduler, START)
         self.keeper = TimeKeeper(self.clock)
@@ -234,3 +235,36 @@ def test_a_new_household_begins_its_day_week_and_month_anew() -> None:
     assert after[Period.WEEK] == after[Period.MONTH] == 0
     assert core.marks.before(Period.TODAY).quantity == 0
     assert core.tenancy_from_us == START + 9 * DAY_US
+
+
+@pytest.mark.parametrize(
+    ("cluster", "name", "expected"),
+    [
+        ("metering", "current_summation_received", 100),
+        ("device_information", "reactive_import_register", 82),
+        ("device_information", "reactive_export_register", 32),
+        ("device_information", "voltage_swell_counter", 1),
+        ("metering", "load_limit_counter", 1),
+    ],
+)
+def test_what_moves_with_time_is_told_as_it_is_now(cluster: str, name: str, expected: int) -> None:
+    """A quarter of an hour after the meter has last been looked at."""
+    meter = Meter(export=ConstantLoad(watts=400, start_utc_us=START))
+    now_us = START + HOUR_US // 4
+    if name == "voltage_swell_counter":
+        meter.core.set_voltage(260_000, utc_us=START)
+    elif name == "load_limit_counter":
+        meter.core.set_load_limit(
+            LoadLimit(threshold_w=999, period_s=600, supply=LimitedSupply.UNCHANGED), utc_us=START
+        )
+    meter.scheduler.run_until(now_us - START)
+    assert meter.clock.utc_us() == now_us
+    assert meter.zcl.server(1, cluster).get(name) == expected
+
+
+def test_a_battery_is_told_as_it_is_now() -> None:
+    meter = Meter(is_gas=True)
+    before = meter.zcl.server(1, "metering").get("remaining_battery_life_in_days")
+    meter.scheduler.run_until(30 * DAY_US)
+    after = meter.zcl.server(1, "metering").get("remaining_battery_life_in_days")
+    assert before - after in (29, 30, 31)
