@@ -113,10 +113,11 @@ class BridgeRadio:
         if head is not None and head.is_ack_requested:
             target = head.destination_short if head.destination_eui64 is None else head.destination_eui64
         known = None if target is None else self._heard_on.get(target)
-        sides = [0, 1] if known is None else [known]
-        if not self._stick.up.is_set():
-            sides = [0]
-        return sides
+        sides = self._sides_there()
+        return [known] if known in sides else sides
+
+    def _sides_there(self) -> list[int]:
+        return [0, 1] if self._stick.up.is_set() else [0]
 
     def on_side_transmitted(self, index: int, outcome: TransmitOutcome) -> None:
         if index not in self._waits:
@@ -143,9 +144,8 @@ class BridgeRadio:
     def scan_energy(self, channel: int, duration_us: int) -> None:
         """The louder side counts."""
         self._scan_dbm.clear()
-        sides = [0, 1] if self._stick.up.is_set() else [0]
-        self._scans = dict.fromkeys(sides, channel)
-        for index in sides:
+        self._scans = dict.fromkeys(self._sides_there(), channel)
+        for index in list(self._scans):
             self._sides[index].scan_energy(channel, duration_us)
 
     def on_side_energy(self, index: int, channel: int, rssi_dbm: int) -> None:
