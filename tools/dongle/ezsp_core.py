@@ -42,7 +42,6 @@ class PowerCycle:
 class EzspCore:
     """Subclasses fill `_answers` and `_on_event`."""
 
-    _answers: ClassVar[Answers] = {}
     nvm: Nvm
     stack: NcpStack
 
@@ -248,5 +247,4 @@ class EzspCore:
             "stack_version": STACK_VERSIONS[self.version],
         }
 
-
-EzspCore._answers = {"version": EzspCore._version}
+    _answers: ClassVar[Answers] = {"version": _version}
