@@ -305,9 +305,7 @@ def _with_calendar(
     owned = {"provider_id": 0, "issuer_event_id": 0, "issuer_calendar_id": 0}
     once = {"command_index": 0, "total_number_of_commands": 1}
     if table is None:
-        week = (0, 0, 0, 0, 0, 0, 0)
-        season, day = Season(month=1, day=1, week=0), DayProfile(switches=((0, 0),))
-        table = SwitchingTable(seasons=(season,), weeks=(week,), days=(day,))
+        table = SwitchingTable.daily((0, 0))
     publication = publication.put(
         "publish_calendar",
         {

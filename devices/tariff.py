@@ -151,6 +151,15 @@ class SwitchingTable:
     days: tuple[DayProfile, ...]
     special_days: tuple[SpecialDay, ...] = ()
 
+    @classmethod
+    def daily(cls, *switches: tuple[int, int]) -> SwitchingTable:
+        """The same switches, as of a `DayProfile`, on every day of the year."""
+        return cls(
+            seasons=(Season(month=1, day=1, week=0),),
+            weeks=((0, 0, 0, 0, 0, 0, 0),),
+            days=(DayProfile(switches=switches),),
+        )
+
     def profile_on(self, date: dt.date) -> DayProfile:
         for special in self.special_days:
             if special.falls_on(date):

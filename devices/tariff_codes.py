@@ -26,7 +26,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from smets1.devices.special_codes import ENGINEERING_CLASS, tariff_head_value, tariff_parts
-from smets1.devices.tariff import DayProfile, Season, SwitchingTable, Tariff
+from smets1.devices.tariff import SwitchingTable, Tariff
 from smets1.errors import DecodeError, InputError
 from smets1.eui64 import Eui64
 from smets1.firmware.utrn import (
@@ -136,11 +136,7 @@ class TariffVend:
 def _every_day(from_minute: int, to_minute: int) -> SwitchingTable:
     points = {from_minute: 1, to_minute: 0}
     points.setdefault(0, int(from_minute > to_minute))
-    return SwitchingTable(
-        seasons=(Season(month=1, day=1, week=0),),
-        weeks=((0, 0, 0, 0, 0, 0, 0),),
-        days=(DayProfile(switches=tuple(sorted(points.items()))),),
-    )
+    return SwitchingTable.daily(*sorted(points.items()))
 
 
 def join_codes(groups: list[str]) -> list[str]:

@@ -20,7 +20,7 @@ from smets1.devices.prepayment import PaymentMode
 from smets1.devices.published import owed_mp
 from smets1.devices.register_clusters import block_counters_uwh
 from smets1.devices.tamper import Sensor
-from smets1.devices.tariff import BlockPeriod, DayProfile, Season, SwitchingTable, Tariff
+from smets1.devices.tariff import BlockPeriod, SwitchingTable, Tariff
 from smets1.firmware.civil import format_utc, from_datetime
 from smets1.hardware.clock import MAX_SPEED, run
 from smets1.headend.duis.codes import ServicePath
@@ -34,12 +34,7 @@ SRVS = (
     *("3.3", "4.1.2", "4.1.3", "4.1.4", "4.2", "4.4.2", "4.4.3", "4.4.4", "4.4.5", "4.6.1"),
     *("4.8.1", "4.8.2", "4.8.3", "4.10", "4.15", "6.13"),
 )
-_WEEK = (0, 0, 0, 0, 0, 0, 0)
-SWITCHES = SwitchingTable(
-    seasons=(Season(month=1, day=1, week=0),),
-    weeks=(_WEEK,),
-    days=(DayProfile(switches=((0, 0), (420, 1), (1200, 0))),),
-)
+SWITCHES = SwitchingTable.daily((0, 0), (420, 1), (1200, 0))
 BLOCKS = Tariff(
     prices_up_per_kwh=((10_000_000, 20_000_000), (12_000_000, 24_000_000)),
     standing_charge_up=50_000_000,

@@ -13,7 +13,7 @@ from smets1.devices.log_clusters import LogClusters
 from smets1.devices.meter import ElectricityMeterCore, GasMeterCore, MeterCore
 from smets1.devices.prepayment import PaymentMode
 from smets1.devices.register_clusters import RegisterClusters
-from smets1.devices.tariff import BlockPeriod, DayProfile, Season, SwitchingTable, Tariff
+from smets1.devices.tariff import BlockPeriod, SwitchingTable, Tariff
 from smets1.firmware.civil import CivilClock, parse_utc, zigbee_s
 from smets1.firmware.zcl.clusters import cluster_named
 from smets1.firmware.zcl.clusters.events import EventLogId
@@ -29,11 +29,7 @@ FLAT = Tariff.flat(price_mp_per_kwh=30_000)
 TWO = Tariff(
     prices_up_per_kwh=((1, 2), (3, 4)),
     thresholds_wh=((500,), (700,)),
-    switching=SwitchingTable(
-        seasons=(Season(month=1, day=1, week=0),),
-        weeks=((0,) * 7,),  # type: ignore[arg-type]
-        days=(DayProfile(switches=((0, 0), (720, 1))),),
-    ),
+    switching=SwitchingTable.daily((0, 0), (720, 1)),
     block_period=BlockPeriod.DAY,
 )
 

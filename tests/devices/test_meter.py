@@ -19,7 +19,7 @@ from smets1.devices.meter import ElectricityMeterCore, GasMeterCore, SnapshotCau
 from smets1.devices.metering import Period
 from smets1.devices.prepayment import PaymentMode, PrepaymentConfig
 from smets1.devices.supply import OffReason, SupplyOutcome, SupplyState
-from smets1.devices.tariff import DayProfile, Season, SwitchingTable, Tariff
+from smets1.devices.tariff import SwitchingTable, Tariff
 from smets1.errors import DecodeError, MisuseError
 from smets1.firmware.nvm import MemoryNvm
 
@@ -29,11 +29,7 @@ FLAT = Tariff.flat(price_mp_per_kwh=30_000, standing_charge_mp=40_000)
 NIGHT = Tariff(
     prices_up_per_kwh=((30_000_000, 10_000_000),),
     standing_charge_up=40_000_000,
-    switching=SwitchingTable(
-        seasons=(Season(month=1, day=1, week=0),),
-        weeks=((0,) * 7,),
-        days=(DayProfile(switches=((0, 1), (7 * 60 + 10, 0))),),
-    ),
+    switching=SwitchingTable.daily((0, 1), (7 * 60 + 10, 0)),
 )
 
 

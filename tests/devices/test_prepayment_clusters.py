@@ -18,7 +18,7 @@ from smets1.devices.prepayment import (
     PaymentMode,
     PrepaymentConfig,
 )
-from smets1.devices.tariff import DayProfile, Season, SpecialDay, SwitchingTable
+from smets1.devices.tariff import SpecialDay, SwitchingTable
 from smets1.errors import DecodeError
 
 NO_DAYS = "<SpecialDaysApplicability/><DaysOfWeekApplicability/>"
@@ -245,11 +245,7 @@ def test_rules_start_and_stop_on_their_days():
 
 
 def test_a_switching_table_of_starts_and_stops_is_gas_calendar():
-    table = SwitchingTable(
-        seasons=(Season(month=1, day=1, week=0),),
-        weeks=((0, 0, 0, 0, 0, 0, 0),),
-        days=(DayProfile(switches=((0, 1), (480, 0), (1080, 1))),),
-    )
+    table = SwitchingTable.daily((0, 1), (480, 0), (1080, 1))
     calendar = NonDisablementCalendar(table=table)
     assert [calendar.is_running(START_US + minute * MINUTE_US) for minute in (479, 480, 1080)] == [
         True,

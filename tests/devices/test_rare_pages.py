@@ -29,7 +29,7 @@ from smets1.devices.screens import (
 from smets1.devices.special_codes import make_special_code
 from smets1.devices.supply import SupplyState
 from smets1.devices.tamper import Sensor, SupplyTamperState
-from smets1.devices.tariff import DayProfile, Season, SwitchingTable, Tariff
+from smets1.devices.tariff import SwitchingTable, Tariff
 from smets1.devices.tokens import TopUpDesk
 
 POUND = 100_000
@@ -39,11 +39,7 @@ IDENTITY = Identity(mpxn="1234567890123", firmware="0A0B0C0D")
 THREE_RATES = Tariff(
     prices_up_per_kwh=((15_000_000, 28_000_000, -2_000_000),),
     standing_charge_up=51_370_000,
-    switching=SwitchingTable(
-        seasons=(Season(month=1, day=1, week=0),),
-        weeks=((0,) * 7,),
-        days=(DayProfile(switches=((0, 0), (7 * 60, 1), (14 * 60, 2))),),
-    ),
+    switching=SwitchingTable.daily((0, 0), (7 * 60, 1), (14 * 60, 2)),
 )
 
 

@@ -15,16 +15,12 @@ from year_oracle import (
 )
 
 from smets1.devices.prepayment import DebtRate, PrepaymentConfig
-from smets1.devices.tariff import DayProfile, Season, SwitchingTable, Tariff
+from smets1.devices.tariff import SwitchingTable, Tariff
 
 ELECTRICITY = Tariff(
     prices_up_per_kwh=((DAY_RATE * 1000, NIGHT_RATE * 1000),),
     standing_charge_up=STANDING * 1000,
-    switching=SwitchingTable(
-        seasons=(Season(month=1, day=1, week=0),),
-        weeks=((0,) * 7,),
-        days=(DayProfile(switches=((0, 1), (7 * 60, 0))),),
-    ),
+    switching=SwitchingTable.daily((0, 1), (7 * 60, 0)),
 )
 DEBTS = {"time_1_mp": DAILY_DEBT, "time_2_mp": 0, "payment_mp": PAYMENT_DEBT}
 
