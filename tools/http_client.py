@@ -11,6 +11,7 @@ import urllib.request
 from typing import Final
 
 from smets1.errors import InputError, LostError
+from smets1.tools.arguments import judged
 
 __all__ = ["DEFAULT_URL", "add_address_arguments", "exchange", "split_address"]
 
@@ -20,12 +21,17 @@ _MAX_ANSWER_OCTETS: Final = 64 * 2**20
 
 def add_address_arguments(parser: argparse.ArgumentParser) -> None:
     """`--url` and `--token`."""
-    parser.add_argument("--url", default=DEFAULT_URL, help=f"the head end (default {DEFAULT_URL})")
+    parser.add_argument("--url", type=_url, default=DEFAULT_URL, help=f"the head end (default {DEFAULT_URL})")
     parser.add_argument(
         "--token",
         default=os.environ.get("SMETS1_TOKEN", ""),
         help="for a head end that is not on loopback (default: $SMETS1_TOKEN)",
     )
+
+
+def _url(text: str) -> str:
+    judged(split_address, text)
+    return text
 
 
 def split_address(url: str) -> urllib.parse.SplitResult:
@@ -36,7 +42,7 @@ def split_address(url: str) -> urllib.parse.SplitResult:
     except ValueError:  # a port that is no number
         parts, is_usable = urllib.parse.SplitResult("", "", "", "", ""), False
     if not is_usable:
-        raise InputError(f"--url {url!r} is no address: write it as {DEFAULT_URL}")
+        raise InputError(f"{url!r} is no address: write it as {DEFAULT_URL}")
     return parts
 
 

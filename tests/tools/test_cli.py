@@ -284,7 +284,7 @@ def test_request_to_nobody(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
 @pytest.mark.parametrize("url", ["127.0.0.1:8079", "ftp://x", "http://", "http://x:y"])
 def test_request_unusable_url(url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "r.xml").write_bytes(b"<x/>")
-    assert run("request", str(tmp_path / "r.xml"), "--url", url) == 1
+    assert run("request", str(tmp_path / "r.xml"), "--url", url) == 2
     assert "is no address" in error_line(capsys)
 
 
