@@ -27,7 +27,7 @@ from smets1.headend.alert_codes import DEVICE_ALERTS, FUTURE_DATED_EXECUTED
 from smets1.headend.certificates import certificate_hash
 from smets1.headend.duis.codes import DccAlertCode, DeviceType, UserRole
 from smets1.headend.duis.request import RequestId, XmlNode
-from smets1.headend.duis.response import DeviceTime, ResponseBuilder, node
+from smets1.headend.duis.response import DeviceTime, ResponseBuilder, element, node
 from smets1.headend.inventory import Inventory, InventoryDevice
 from smets1.headend.srv import frames
 from smets1.headend.srv.steps import RefusedByDeviceError
@@ -128,8 +128,7 @@ class AlertDesk:
             for kind, der in certificates
         ]
         named = [node("DeviceID", format_eui64(device)), node("RemotePartyRole", role), *placed]
-        content = node("SecurityCredentialsUpdated", named)
-        assert content is not None
+        content = element("SecurityCredentialsUpdated", named)
         self._tell(user, DccAlertCode.CREDENTIALS_UPDATED, content, now_utc_us)
 
     def removed(self, device: InventoryDevice, *, by: Eui64, now_utc_us: int) -> None:
@@ -144,11 +143,9 @@ class AlertDesk:
 
     def schedule_removed(self, owner: Eui64, device: Eui64, schedule_id: int, *, now_utc_us: int) -> None:
         user = self._users.find(owner)
-        content = node(
-            "DSPScheduleRemoval",
-            [node("DeviceID", format_eui64(device)), node("DSPScheduleID", schedule_id)],
-        )
-        if user is not None and content is not None:
+        if user is not None:
+            removed = [node("DeviceID", format_eui64(device)), node("DSPScheduleID", schedule_id)]
+            content = element("DSPScheduleRemoval", removed)
             self._tell(user, DccAlertCode.SCHEDULE_REMOVED, content, now_utc_us)
 
     def quarantined(self, request_id: RequestId, *, now_utc_us: int) -> None:
@@ -156,8 +153,8 @@ class AlertDesk:
         user = self._users.find(request_id.originator)
         event = self._store.next_count("quarantined")
         breach = [node("RequestID", str(request_id)), node("QuarantineEventRef", event)]
-        content = node("QuarantinedRequest", [node("ADDCCThresholdBreach", breach)])
-        if user is not None and content is not None:
+        content = element("QuarantinedRequest", [node("ADDCCThresholdBreach", breach)])
+        if user is not None:
             self._tell(user, DccAlertCode.QUARANTINED, content, now_utc_us)
 
     def firmware_not_delivered(
@@ -169,8 +166,8 @@ class AlertDesk:
             node("UpdateFirmwareRequestID", str(request_id)),
             node("MeterIDs", ",".join(map(format_eui64, devices))),
         ]
-        content = node("FirmwareDistributionFailure", failed)
-        if user is not None and content is not None:
+        content = element("FirmwareDistributionFailure", failed)
+        if user is not None:
             self._tell(user, DccAlertCode.FIRMWARE_NOT_DELIVERED, content, now_utc_us)
 
     def suppliers(self, device: InventoryDevice) -> list[ServiceUser]:
@@ -197,12 +194,10 @@ class AlertDesk:
 
     @staticmethod
     def _status_change(device: InventoryDevice, change: XmlNode | None) -> XmlNode:
-        event = node(
+        return element(
             "DeviceStatusChangeEvent",
             [node("DeviceID", format_eui64(device.eui64)), node("DeviceStatusChange", [change])],
         )
-        assert event is not None
-        return event
 
     def _tell(self, user: ServiceUser, code: DccAlertCode, content: XmlNode, now_utc_us: int) -> None:
         alert_id = RequestId(self.dsp, user.eui64, self._store.next_count("dcc alerts"))
@@ -264,8 +259,7 @@ class AlertDesk:
             node("StartDateTime", format_utc(utc_us)),
             node("MPxN", device.mpxn),
         ]
-        content = node("PowerOutageEvent", rows)
-        assert content is not None
+        content = element("PowerOutageEvent", rows)
         told = {user.eui64: user for user in (*self.suppliers(device), *self.networks(device))}
         for user in told.values():
             self._tell(user, DccAlertCode.POWER_OUTAGE, content, now_utc_us)
@@ -317,12 +311,10 @@ class AlertDesk:
 
 
 def _mismatch(user: ServiceUser, code: DccAlertCode) -> XmlNode:
-    content = node(
+    return element(
         "DUISVersionMismatch",
         [
             node("DCCAlertVersionMismatch", [node("DCCAlertCode", code)]),
             node("ServiceUserDUISVersion", user.duis_version),
         ],
     )
-    assert content is not None
-    return content

@@ -8,6 +8,7 @@ MMC-5.4.xsd, HeaderType, ResponsePayload, StatusSMETS1.
 from __future__ import annotations
 
 import base64
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -18,7 +19,7 @@ from smets1.firmware.civil import format_utc
 from smets1.headend.duis.codes import DS, RA, SCHEMA_VERSION, SR, DccAlertCode, ResponseCode
 from smets1.headend.duis.request import DuisRequest, RequestId, XmlNode
 
-__all__ = ["DebugEntry", "DeviceTime", "ResponseBuilder", "ResponseSigner", "is_success", "node"]
+__all__ = ["DebugEntry", "DeviceTime", "ResponseBuilder", "ResponseSigner", "element", "is_success", "node"]
 
 _PREFIXES: Final = {"sr": SR, "ra": RA, "ds": DS}
 _NO_SUCH_SERVICE: Final = 0x85  # as ZCL INVALID_FIELD
@@ -56,10 +57,16 @@ def node(name: str, content: object = None, **attributes: object) -> XmlNode | N
     """
     if content is None and not attributes:
         return None
-    pairs = tuple((key, _text(value)) for key, value in attributes.items())
     if isinstance(content, list):
-        return XmlNode(name, attributes=pairs, children=tuple(child for child in content if child))
+        return element(name, content, **attributes)
+    pairs = tuple((key, _text(value)) for key, value in attributes.items())
     return XmlNode(name, text="" if content is None else _text(content), attributes=pairs)
+
+
+def element(name: str, children: Sequence[XmlNode | None], **attributes: object) -> XmlNode:
+    """As `node` of a list, which is there also where the list is empty."""
+    pairs = tuple((key, _text(value)) for key, value in attributes.items())
+    return XmlNode(name, attributes=pairs, children=tuple(child for child in children if child))
 
 
 def _text(value: object) -> str:

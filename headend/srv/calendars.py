@@ -14,7 +14,7 @@ from typing import Final
 from smets1.firmware.zcl.clusters.calendar import CALENDAR, CalendarType
 from smets1.firmware.zcl.types import ZclDate
 from smets1.headend.duis.request import XmlNode
-from smets1.headend.duis.response import node
+from smets1.headend.duis.response import element, node
 from smets1.headend.srv.content import index_of, number, require, required
 from smets1.headend.srv.frames import Value
 from smets1.headend.srv.meter import Place, command
@@ -76,9 +76,9 @@ def _date_part(part: XmlNode) -> int:
     return _LAST_DAYS.get(chosen.name, _ANY)
 
 
-def date_node(name: str, date: ZclDate, *, is_gas: bool) -> XmlNode | None:
+def date_node(name: str, date: ZclDate, *, is_gas: bool) -> XmlNode:
     """As MMC writes it."""
-    return node(name, _date_parts(date, is_gas=is_gas))
+    return element(name, _date_parts(date, is_gas=is_gas))
 
 
 def _date_parts(date: ZclDate, *, is_gas: bool) -> list[XmlNode | None]:

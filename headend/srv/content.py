@@ -8,7 +8,7 @@ from smets1.errors import InputError
 from smets1.firmware.civil import parse_utc
 from smets1.firmware.zcl.status import Status
 from smets1.headend.duis.request import XmlNode
-from smets1.headend.duis.response import node
+from smets1.headend.duis.response import element
 from smets1.headend.srv.steps import RefusedByDeviceError, Task
 
 __all__ = ["fuel_node", "index_of", "invalid", "number", "require", "required", "utc_us"]
@@ -59,6 +59,6 @@ def utc_us(text: str | None) -> int:
         raise invalid(str(error)) from None
 
 
-def fuel_node(task: Task, *content: XmlNode | None) -> XmlNode | None:
+def fuel_node(task: Task, *content: XmlNode | None) -> XmlNode:
     """The element of an answer that says of which fuel the meter is."""
-    return node("Gas" if task.is_gas else "Electricity", list(content))
+    return element("Gas" if task.is_gas else "Electricity", content)

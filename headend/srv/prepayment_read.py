@@ -116,7 +116,6 @@ def _electricity_calendar(place: Place) -> Generator[Step, Answer, XmlNode | Non
     special = []
     for index, row in enumerate(published["days"], start=1):
         date = date_node("SpecialDay", row["date"], is_gas=False)
-        assert date is not None, "a date has parts"
         special.append(node("SpecialDay", list(date.children), index=index))
     rules = [_rule(row) for row in published["rules"]]
     return node("NonDisablementCalendar", [node("ElectricitySpecialDays", special), *rules])
