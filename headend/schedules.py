@@ -16,14 +16,12 @@ from datetime import UTC, date, datetime, time, timedelta
 from enum import StrEnum, unique
 from typing import Any, Final
 
-from lxml import etree
-
 from smets1.errors import InputError
-from smets1.eui64 import Eui64, format_eui64, parse_eui64
+from smets1.eui64 import Eui64, parse_eui64
 from smets1.firmware.civil import CivilClock, format_utc, from_datetime, to_datetime
 from smets1.hardware.clock import Timer
-from smets1.headend.duis.codes import SCHEMA_VERSION, SR, CommandVariant
-from smets1.headend.duis.request import XmlNode
+from smets1.headend.duis.codes import CommandVariant
+from smets1.headend.duis.request import RequestId, XmlNode, request_document
 from smets1.headend.store import Store, StoredRequest
 
 __all__ = ["MAX_SCHEDULES", "Frequency", "Schedule", "ScheduleBook"]
@@ -117,24 +115,20 @@ class Schedule:
 
     def request_xml(self, due_utc_us: int, counter: int) -> bytes:
         """The request that its owner would send for what is due."""
-        root = etree.Element(f"{{{SR}}}Request", nsmap={"sr": SR}, schemaVersion=SCHEMA_VERSION)
-        header = etree.SubElement(root, f"{{{SR}}}Header")
-        fields = {
-            "RequestID": f"{format_eui64(self.owner)}:{format_eui64(self.device)}:{counter}",
-            "CommandVariant": str(int(CommandVariant.NON_CRITICAL)),
-            "ServiceReference": self.details.value("DSPScheduledServiceReference") or "",
-            "ServiceReferenceVariant": self.srv,
-        }
-        for name, text in fields.items():
-            etree.SubElement(header, f"{{{SR}}}{name}").text = text
-        body = etree.SubElement(root, f"{{{SR}}}Body")
-        request = etree.SubElement(body, f"{{{SR}}}{self.body_name}")
+        periods: tuple[XmlNode, ...] = ()
         if self.service.find("StartTime") is not None:
-            period = etree.SubElement(request, f"{{{SR}}}ReadLogPeriod")
-            for edge in ("Start", "End"):
-                text = format_utc(self._edge_utc_us(edge, due_utc_us))
-                etree.SubElement(period, f"{{{SR}}}{edge}DateTime").text = text
-        return bytes(etree.tostring(root))
+            edges = tuple(
+                XmlNode(f"{edge}DateTime", format_utc(self._edge_utc_us(edge, due_utc_us)))
+                for edge in ("Start", "End")
+            )
+            periods = (XmlNode("ReadLogPeriod", children=edges),)
+        return request_document(
+            RequestId(self.owner, self.device, counter),
+            CommandVariant.NON_CRITICAL,
+            service_reference=self.details.value("DSPScheduledServiceReference") or "",
+            srv=self.srv,
+            body=XmlNode(self.body_name, children=periods),
+        )
 
     def _edge_utc_us(self, edge: str, due_utc_us: int) -> int:
         days = _offset(self.service.value(f"{edge}DateOffset"))

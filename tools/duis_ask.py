@@ -48,12 +48,12 @@ class DuisAnswer:
         """The text of the first element at the end of this path of names, anywhere below; None: not there."""
         node: XmlNode | None = self.root
         for name in path:
-            node = None if node is None else _below(node, name)
+            node = None if node is None else next(node.below(name), None)
         return None if node is None else node.text
 
     def values(self, name: str) -> list[str]:
         """The texts of all elements of that name, in order."""
-        return _all_below(self.root, name)
+        return [node.text for node in self.root.below(name)]
 
 
 async def ask(
@@ -84,20 +84,3 @@ async def ask(
 def answers(home: Home) -> list[StoredResponse]:
     """The final responses that the head end has given, without the alerts, oldest first."""
     return [each for each in home.headend.responses() if each.key is not None]
-
-
-def _below(node: XmlNode, name: str) -> XmlNode | None:
-    for child in node.children:
-        found = child if child.name == name else _below(child, name)
-        if found is not None:
-            return found
-    return None
-
-
-def _all_below(node: XmlNode, name: str) -> list[str]:
-    found: list[str] = []
-    for child in node.children:
-        if child.name == name:
-            found.append(child.text)
-        found += _all_below(child, name)
-    return found

@@ -19,7 +19,7 @@ from lxml import etree
 
 from smets1.errors import InputError
 from smets1.eui64 import Eui64, format_eui64, parse_eui64
-from smets1.headend.duis.codes import DS, SR, CommandVariant
+from smets1.headend.duis.codes import DS, SCHEMA_VERSION, SR, CommandVariant
 
 __all__ = [
     "MAX_REQUEST_OCTETS",
@@ -27,10 +27,12 @@ __all__ = [
     "DuisRequest",
     "RequestId",
     "XmlNode",
+    "append_tree",
     "parse_document",
     "parse_request",
     "read_node",
     "read_request",
+    "request_document",
 ]
 
 MAX_REQUEST_OCTETS: Final = 2 * 1024 * 1024  # a firmware image of 750 kB in base64 fits
@@ -108,6 +110,10 @@ class XmlNode:
         yield self
         for child in self.children:
             yield from child.walk()
+
+    def below(self, name: str) -> Iterator[XmlNode]:
+        """All of that name anywhere below it, in the document's order."""
+        return (node for child in self.children for node in child.walk() if node.name == name)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -278,3 +284,30 @@ def read_node(element: etree._Element) -> XmlNode:
         attributes=tuple((etree.QName(name).localname, value) for name, value in attributes),
         children=tuple(read_node(child) for child in element),
     )
+
+
+def append_tree(parent: etree._Element, namespace: str, tree: XmlNode) -> None:
+    """A tree as the last child, all of it in one namespace."""
+    element = etree.SubElement(parent, f"{{{namespace}}}{tree.name}")
+    if tree.text:
+        element.text = tree.text
+    for name, value in tree.attributes:
+        element.set(name, value)
+    for child in tree.children:
+        append_tree(element, namespace, child)
+
+
+def request_document(
+    request_id: RequestId, variant: CommandVariant, *, service_reference: str, srv: str, body: XmlNode
+) -> bytes:
+    """A request without signature; `body`: the single element inside Body."""
+    root = etree.Element(f"{{{SR}}}Request", nsmap={"sr": SR}, schemaVersion=SCHEMA_VERSION)
+    header = (
+        XmlNode("RequestID", str(request_id)),
+        XmlNode("CommandVariant", str(int(variant))),
+        XmlNode("ServiceReference", service_reference),
+        XmlNode("ServiceReferenceVariant", srv),
+    )
+    append_tree(root, SR, XmlNode("Header", children=header))
+    append_tree(root, SR, XmlNode("Body", children=(body,)))
+    return bytes(etree.tostring(root))

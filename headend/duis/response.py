@@ -17,7 +17,7 @@ from lxml import etree
 from smets1.eui64 import Eui64, format_eui64
 from smets1.firmware.civil import format_utc
 from smets1.headend.duis.codes import DS, RA, SCHEMA_VERSION, SR, DccAlertCode, ResponseCode
-from smets1.headend.duis.request import DuisRequest, RequestId, XmlNode
+from smets1.headend.duis.request import DuisRequest, RequestId, XmlNode, append_tree
 
 __all__ = ["DebugEntry", "DeviceTime", "ResponseBuilder", "ResponseSigner", "element", "is_success", "node"]
 
@@ -93,7 +93,7 @@ class ResponseBuilder:
         message = _child(body, SR, "ResponseMessage")
         _references(message, SR, request)
         if content is not None:
-            _append(message, SR, content)
+            append_tree(message, SR, content)
         return _octets(root)
 
     def nameless_refusal(
@@ -139,7 +139,7 @@ class ResponseBuilder:
         signed, content = self._signed_response(request.request_id.reversed(), request, time)
         payload = _child(content, SR, "ResponseMessage")
         if data is not None:
-            _append(_child(payload, RA, "SMETSData"), RA, data)
+            append_tree(_child(payload, RA, "SMETSData"), RA, data)
         if debug:
             _append_debug(payload, debug)
         message.append(self._signer.sign(signed))
@@ -158,7 +158,7 @@ class ResponseBuilder:
         root, body = self._root(request_id, ResponseCode.SUCCESS, now_utc_us, response_id=alert_id)
         message = _child(body, SR, "DCCAlertMessage")
         _child(message, SR, "DCCAlertCode", code)
-        _append(_child(message, SR, "DCCAlert"), SR, content)
+        append_tree(_child(message, SR, "DCCAlert"), SR, content)
         return _octets(root)
 
     def command_failure(
@@ -303,14 +303,6 @@ def _child(parent: etree._Element, namespace: str, name: str, text: str | None =
     if text is not None:
         element.text = str(text)
     return element
-
-
-def _append(parent: etree._Element, namespace: str, tree: XmlNode) -> None:
-    element = _child(parent, namespace, tree.name, tree.text or None)
-    for name, value in tree.attributes:
-        element.set(name, value)
-    for child in tree.children:
-        _append(element, namespace, child)
 
 
 def _octets(root: etree._Element) -> bytes:

@@ -12,12 +12,12 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
-from xml.sax.saxutils import escape
 
 from smets1.eui64 import Eui64, format_eui64
 from smets1.firmware.civil import format_utc
-from smets1.headend.duis.codes import SR, DeviceType, ServicePath
-from smets1.headend.duis.request import parse_document, read_node
+from smets1.headend.duis.codes import CommandVariant, DeviceType, ServicePath
+from smets1.headend.duis.request import RequestId, XmlNode, parse_document, read_node, request_document
+from smets1.headend.duis.response import element, node
 from smets1.headend.migration.envelope import FileRefusedError, FileSigner, Receiver
 from smets1.headend.migration.files import (
     CofInstallation,
@@ -44,12 +44,12 @@ Submit = Callable[[bytes, ServicePath], Awaitable[bytes]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """One Commissioning Request. `body`: the element inside Body, without its prefixes."""
+    """One Commissioning Request. `body`: the element inside Body."""
 
     srv: str
     target: Eui64
     device: Eui64  # the device that it is about
-    body: str
+    body: XmlNode
     path: ServicePath = ServicePath.SEND_COMMAND
 
 
@@ -61,8 +61,7 @@ def requests_of(home: Installation, *, dsp: Eui64, now_utc_us: int) -> Iterator[
         srv="8.4",
         target=dsp,
         device=hub,
-        body=f"<UpdateInventory><DeviceID>{format_eui64(hub)}</DeviceID>"
-        "<UpdateDeviceStatusCH>Commissioned</UpdateDeviceStatusCH></UpdateInventory>",
+        body=element("UpdateInventory", [_id(hub), node("UpdateDeviceStatusCH", "Commissioned")]),
         path=ServicePath.NON_DEVICE,
     )
     for entry in others:
@@ -70,41 +69,44 @@ def requests_of(home: Installation, *, dsp: Eui64, now_utc_us: int) -> Iterator[
             srv="12.2",
             target=dsp,
             device=entry.device,
-            body=f"<DevicePrenotification><DeviceID>{format_eui64(entry.device)}</DeviceID>"
-            f"<DeviceManufacturer>{escape(entry.manufacturer)}</DeviceManufacturer>"
-            f"<DeviceModel>{escape(entry.model)}</DeviceModel><DeviceType>{entry.device_type}</DeviceType>"
-            f"<FirmwareVersion>{entry.firmware}</FirmwareVersion></DevicePrenotification>",
+            body=element(
+                "DevicePrenotification",
+                [
+                    _id(entry.device),
+                    node("DeviceManufacturer", entry.manufacturer),
+                    node("DeviceModel", entry.model),
+                    node("DeviceType", entry.device_type),
+                    node("FirmwareVersion", entry.firmware),
+                ],
+            ),
             path=ServicePath.NON_DEVICE,
         )
     for entry in others:
-        mpxn = _mpxn(home, entry.device_type)
-        point = "" if mpxn is None else f"<ImportMPxN>{mpxn}</ImportMPxN>"
+        added = element("AddDeviceToCHFWhitelist", [node("ImportMPxN", _mpxn(home, entry.device_type))])
         yield Request(
             srv="8.11",
             target=hub,
             device=entry.device,
-            body=f"<UpdateHANDeviceLog><DeviceID>{format_eui64(entry.device)}</DeviceID>"
-            "<RequestType>Add</RequestType><AddDeviceToCHFWhitelist>"
-            f"{point}</AddDeviceToCHFWhitelist></UpdateHANDeviceLog>",
+            body=element("UpdateHANDeviceLog", [_id(entry.device), node("RequestType", "Add"), added]),
         )
     for target, device in _pairs(home):
-        body = f"<OtherDeviceID>{format_eui64(device)}</OtherDeviceID>"
-        yield Request(
-            srv="8.7.2",
-            target=target,
-            device=device,
-            body=f"<JoinServiceNonCritical>{body}</JoinServiceNonCritical>",
-        )
+        body = element("JoinServiceNonCritical", [node("OtherDeviceID", format_eui64(device))])
+        yield Request(srv="8.7.2", target=target, device=device, body=body)
     for kind in _METERS:
         for entry in home.of_type(kind):
             yield Request(
                 srv="8.1.1",
                 target=entry.device,
                 device=entry.device,
-                body="<CommissionDeviceSynchroniseClock>"
-                f"<CurrentDateTime>{format_utc(now_utc_us)}</CurrentDateTime>"
-                "<TolerancePeriod>10</TolerancePeriod></CommissionDeviceSynchroniseClock>",
+                body=element(
+                    "CommissionDeviceSynchroniseClock",
+                    [node("CurrentDateTime", format_utc(now_utc_us)), node("TolerancePeriod", 10)],
+                ),
             )
+
+
+def _id(device: Eui64) -> XmlNode | None:
+    return node("DeviceID", format_eui64(device))
 
 
 def _mpxn(home: Installation, kind: DeviceType) -> str | None:
@@ -202,10 +204,17 @@ class CommissioningParty:
     async def send(self, request: Request) -> str:
         """One Commissioning Request; its response code."""
         self._counter = max(self._now_utc_us(), self._counter + 1)
-        xml = duis_request(request, originator=self._signer.party, counter=self._counter)
+        xml = request_document(
+            RequestId(self._signer.party, request.target, self._counter),
+            CommandVariant.NON_DEVICE
+            if request.path is ServicePath.NON_DEVICE
+            else CommandVariant.NON_CRITICAL,
+            service_reference=".".join(request.srv.split(".")[:2]),
+            srv=request.srv,
+            body=request.body,
+        )
         response = await self._submit(xml, request.path)
-        nodes = read_node(parse_document(response)).walk()
-        codes = [node.text for node in nodes if node.name == "ResponseCode"]
+        codes = [found.text for found in read_node(parse_document(response)).below("ResponseCode")]
         return codes[-1] if codes else "E21"
 
     def report(self) -> list[bytes]:
@@ -222,18 +231,3 @@ class CommissioningParty:
 
     def close_set(self, file_set: int) -> None:
         self._common.pop(file_set, None)
-
-
-def duis_request(request: Request, *, originator: Eui64, counter: int) -> bytes:
-    """An unsigned DUIS request."""
-    variant = 8 if request.path is ServicePath.NON_DEVICE else 1
-    reference = ".".join(request.srv.split(".")[:2])
-    body = request.body.replace("</", "\0").replace("<", "<sr:").replace("\0", "</sr:")
-    return (
-        f'<sr:Request xmlns:sr="{SR}" schemaVersion="5.4"><sr:Header>'
-        f"<sr:RequestID>{format_eui64(originator)}:{format_eui64(request.target)}:{counter}</sr:RequestID>"
-        f"<sr:CommandVariant>{variant}</sr:CommandVariant>"
-        f"<sr:ServiceReference>{reference}</sr:ServiceReference>"
-        f"<sr:ServiceReferenceVariant>{request.srv}</sr:ServiceReferenceVariant></sr:Header>"
-        f"<sr:Body>{body}</sr:Body></sr:Request>"
-    ).encode()

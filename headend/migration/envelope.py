@@ -18,7 +18,7 @@ from smets1.errors import DecodeError, EmulatorError, InputError, LostError, Sec
 from smets1.eui64 import Eui64, format_eui64, parse_eui64
 from smets1.firmware.civil import format_utc, parse_utc
 from smets1.firmware.nvm import Nvm
-from smets1.headend.duis.request import DuisError, XmlNode, parse_document, read_node
+from smets1.headend.duis.request import DuisError, XmlNode, append_tree, parse_document, read_node
 from smets1.headend.duis.signature import Credential, Verifier, XmlSigner
 from smets1.headend.migration.element import node_of, read
 from smets1.headend.migration.files import FILES, MAX_INSTALLATIONS, NAMESPACE, FileKind, MigrationFile
@@ -71,7 +71,7 @@ class FileSigner:
             ("CreationDateTime", format_utc(now_utc_us)),
         ):
             etree.SubElement(root, f"{{{NAMESPACE}}}{name}").text = said
-        _append(root, node_of("Content", content))
+        append_tree(root, NAMESPACE, node_of("Content", content))
         signed: bytes = etree.tostring(self._signer.sign(root), xml_declaration=True, encoding="UTF-8")
         return signed
 
@@ -175,14 +175,6 @@ def _check_installations(content: Any) -> None:
     hubs = [item.hub for item in listed if hasattr(item, "hub")]
     if len(set(hubs)) != len(hubs):
         raise FileRefusedError("10.1", "a CHFIdentifier is listed twice")
-
-
-def _append(parent: etree._Element, node: XmlNode) -> None:
-    element = etree.SubElement(parent, f"{{{NAMESPACE}}}{node.name}")
-    if node.text:
-        element.text = node.text
-    for child in node.children:
-        _append(element, child)
 
 
 def _counter(nvm: Nvm, key: str) -> int:
