@@ -120,7 +120,8 @@ class XmlSigner:
     def __init__(self, credential: Credential) -> None:
         assert credential.key is not None, "a signer needs a private key"
         self._key = credential.key
-        self._name = issuer_serial(credential.certificate)
+        name = issuer_serial(credential.certificate)
+        self._key_info = _KEY_INFO.format(issuer=escape(name.issuer), serial=name.serial)
 
     def sign(self, root: etree._Element) -> etree._Element:
         """The same document with `ds:Signature` as last child of its root.
@@ -134,11 +135,8 @@ class XmlSigner:
         scheme = ec.ECDSA(hashes.SHA256(), deterministic_signing=True)
         r, s = decode_dss_signature(self._key.sign(info.encode(), scheme))
         value = _base64(r.to_bytes(32, "big") + s.to_bytes(32, "big"))
-        root.append(etree.fromstring(_SIGNATURE.format(info=info, value=value, key_info=self._key_info())))
+        root.append(etree.fromstring(_SIGNATURE.format(info=info, value=value, key_info=self._key_info)))
         return root
-
-    def _key_info(self) -> str:
-        return _KEY_INFO.format(issuer=escape(self._name.issuer), serial=self._name.serial)
 
 
 class Verifier:
