@@ -6,7 +6,8 @@ gives no answer raises NoAnswerError; one whose answer cannot be read, or says n
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, Final, Protocol
 
 import cbor2
@@ -18,6 +19,7 @@ from smets1.firmware.civil import CivilClock, from_zigbee_s
 from smets1.firmware.key_proof import NONCE_OCTETS, is_prepayment_key_proof
 from smets1.firmware.wan.messages import WanRequest, WanResponse, WanStatus
 from smets1.firmware.zcl.clusters.smets1 import AUTHORISATION, DEVICE_INFORMATION, HUB_CONTROL
+from smets1.firmware.zcl.status import Status
 from smets1.headend.srv import frames
 from smets1.headend.srv.critical import Authorisation, Instruction, unwrap, wrap
 from smets1.headend.srv.steps import RefusedByDeviceError
@@ -75,10 +77,10 @@ class Prober:
         try:
             value = load_strict(bytes(values["value"]))
         except DecodeError as error:
-            raise RefusedError(0x01, f"{format_eui64(device)}: {name}: {error}") from None
+            raise RefusedError(Status.FAILURE, f"{format_eui64(device)}: {name}: {error}") from None
         if not isinstance(value, int | str):
             raise RefusedError(
-                0x01, f"{format_eui64(device)}: {name} is neither number, text nor truth value"
+                Status.FAILURE, f"{format_eui64(device)}: {name} is neither number, text nor truth value"
             )
         return value
 
@@ -102,19 +104,15 @@ class Prober:
         """The device's answer to an authorised instruction."""
         cluster, frame = wrap(instruction, authorise(device, instruction))
         answer = await self._ask(hub, device, cluster, frame)
-        try:
+        with _read_of(device, Status.NOT_AUTHORIZED):
             return unwrap(answer)
-        except (RefusedByDeviceError, DecodeError) as error:
-            raise RefusedError(0x7E, f"{format_eui64(device)}: {error}") from None
 
     async def identity(self, hub: Eui64, device: Eui64) -> dict[str, Any]:
         """firmware_version (number), model, manufacturer."""
         cluster = DEVICE_INFORMATION.cluster_id
         answer = await self._ask(hub, device, cluster, frames.read_attributes(cluster, _IDENTITY))
-        try:
+        with _read_of(device):
             return frames.parse_read(cluster, _IDENTITY, answer)
-        except (RefusedByDeviceError, DecodeError) as error:
-            raise RefusedError(0x01, f"{format_eui64(device)}: {error}") from None
 
     async def holds_prepayment_key(self, hub: Eui64, device: Eui64, key: bytes, nonce: bytes) -> bool:
         """Prepayment key verification; `nonce` of NONCE_OCTETS is used this once."""
@@ -139,10 +137,8 @@ class Prober:
 
     @staticmethod
     def _parse(device: Eui64, cluster: int, response: str, answer: bytes) -> dict[str, Any]:
-        try:
+        with _read_of(device):
             return frames.parse_command(cluster, response, answer)
-        except (RefusedByDeviceError, DecodeError) as error:
-            raise RefusedError(0x01, f"{format_eui64(device)}: {error}") from None
 
     async def _ask(self, hub: Eui64, device: Eui64, cluster: int, frame: bytes) -> bytes:
         request = WanRequest(
@@ -156,7 +152,16 @@ class Prober:
         response = await self._wan.ask(hub, request)
         self._wan.forget(request.request_id)
         if response.status is WanStatus.REFUSED:
-            raise RefusedError(0x01, f"{format_eui64(device)} refuses")
+            raise RefusedError(Status.FAILURE, f"{format_eui64(device)} refuses")
         if response.status is not WanStatus.DONE:
             raise NoAnswerError(f"{format_eui64(device)}: {response.status.name}")
         return response.frame
+
+
+@contextmanager
+def _read_of(device: Eui64, status: Status = Status.FAILURE) -> Iterator[None]:
+    """An answer that says no, or cannot be read, becomes RefusedError."""
+    try:
+        yield
+    except (RefusedByDeviceError, DecodeError) as error:
+        raise RefusedError(status, f"{format_eui64(device)}: {error}") from None
