@@ -20,7 +20,7 @@ from typing import Any, Final
 import cbor2
 
 from smets1.devices.days import DAY_US
-from smets1.devices.log_clusters import debt_log, interval_us, sample_source, top_up_log
+from smets1.devices.log_clusters import debt_rows, sample_source, top_up_rows
 from smets1.devices.meter import GasMeterCore
 from smets1.devices.published import logged_rows, metering_snapshots, prepay_snapshots
 from smets1.errors import RefusedError
@@ -42,6 +42,7 @@ from smets1.firmware.zcl.log_pages import (
     sample_page,
     samples_of,
 )
+from smets1.firmware.zcl.log_server import debt_log, interval_us, top_up_log
 
 __all__ = ["Ask", "GasFeed", "Publish"]
 
@@ -128,8 +129,10 @@ class GasFeed:
         try:
             await self._publish_events(publish)
             await self._publish_snapshots(publish)
-            await self._publish_whole(publish, "publish_top_up_log", "top_ups", top_up_log(self._meter))
-            await self._publish_whole(publish, "publish_debt_log", "debts", debt_log(self._meter))
+            top_ups = top_up_log(top_up_rows(self._meter))
+            await self._publish_whole(publish, "publish_top_up_log", "top_ups", top_ups)
+            debts = debt_log(debt_rows(self._meter))
+            await self._publish_whole(publish, "publish_debt_log", "debts", debts)
             for sample_id in (SampleId.NETWORK, SampleId.PROFILE):
                 await self._publish_samples(publish, sample_id, is_time_left)
         except RefusedError as error:
