@@ -5,7 +5,7 @@ Source: DUIS-5.4.xsd, Device, DSPInventory (17 devices at most in one answer), D
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -118,7 +118,7 @@ class Inventory:
 
     def home_where(self, is_there: Callable[[InventoryDevice], bool]) -> list[InventoryDevice]:
         """All devices of the first home that has a device for which `is_there` is true."""
-        found = _first(device for device in self.all() if is_there(device))
+        found = next((device for device in self.all() if is_there(device)), None)
         return [] if found is None else self.home_of(found.eui64)
 
     def is_point_known(self, mpxn: str) -> bool:
@@ -134,25 +134,11 @@ class Inventory:
             )
         )
 
-    def proxy_of(self, device: InventoryDevice) -> InventoryDevice | None:
-        """The gas proxy function of the device's home."""
-        return self._first_of_type(device.hub, DeviceType.GPF)
-
-    def gas_meter_of(self, device: InventoryDevice) -> InventoryDevice | None:
-        return self._first_of_type(device.hub, DeviceType.GSME)
-
     def all(self) -> list[InventoryDevice]:
         return [self._devices[eui64] for eui64 in sorted(self._devices)]
 
     def _of_hub(self, hub: Eui64) -> list[InventoryDevice]:
         return [self._devices[eui64] for eui64 in sorted(self._hubs.get(hub, ()))]
-
-    def _first_of_type(self, hub: Eui64, device_type: DeviceType) -> InventoryDevice | None:
-        return _first(device for device in self._of_hub(hub) if device.device_type is device_type)
-
-
-def _first(devices: Iterable[InventoryDevice]) -> InventoryDevice | None:
-    return next(iter(devices), None)
 
 
 _TEXTS: Final = (

@@ -22,7 +22,7 @@ from smets1.errors import InputError
 from smets1.eui64 import Eui64, format_eui64
 from smets1.headend.duis.signature import CertificateStore, Credential
 
-__all__ = ["FilePki", "TestPki", "credential_pem", "derive_p256"]
+__all__ = ["FilePki", "TestPki", "derive_p256"]
 
 _P256_ORDER: Final = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 # Wide enough for any emulated date: LCL data begin in 2013.
@@ -202,11 +202,3 @@ def _key_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
     return key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
-
-
-def credential_pem(credential: Credential) -> bytes:
-    """Certificate and, where it is there, private key, to give to a client program. Secret."""
-    pem = credential.certificate.public_bytes(serialization.Encoding.PEM)
-    if credential.key is not None:
-        pem += _key_pem(credential.key)
-    return pem

@@ -146,13 +146,6 @@ class Smso:
             self._hubs.pop(meter, None)
             self._contacts.pop(meter, None)
 
-    def find_home(self, mpxn: str) -> SmsoHome | None:
-        wanted = mpxn.lstrip("0")
-        return next(
-            (h for h in self._homes.values() if wanted in (h.mpan.lstrip("0"), (h.mprn or "").lstrip("0"))),
-            None,
-        )
-
     def _put_sua(self, meter: Eui64, credential: SuaCredential) -> None:
         self._nvm.put(_sua(meter), credential.encode())
         self._nvm.commit()
