@@ -1,14 +1,16 @@
 """What a consumer access device says of the meters, as JSON for home automation.
 
-Topics and members have the form that GB users' integrations already read (`glow/<id>/SENSOR/electricitymeter`
-and `.../gasmeter`): energy in kWh, power in kW, prices in pounds, times in UTC. Pure functions of what the
-device has heard; a value that it has not heard is left out, never nought.
+Topics and members have the form that GB users' integrations read: `glow/<id>/SENSOR/electricitymeter`,
+`.../gasmeter`, and `glow/<id>/STATE` of the device itself. Energy in kWh, power in kW, prices in pounds,
+times in UTC. Pure functions of what the device has heard; a value that it has not heard is left out, never
+nought.
 
 Of gas the mirror tells the total as a volume: its kWh are by the usual conversion (`DEFAULT_CONVERSION`),
-whatever the meter's own is; day, week and month are the meter's own kWh. Gas has no power: the form says 0.
-Left out: members that such integrations carry but do not read, and the standing charge of gas, which the
-mirror does not tell. The `<id>` is the last 12 hex digits of
-the device's EUI-64, since the topic was made for a MAC address.
+whatever the meter's own is; day, week and month are the meter's own kWh, and come twice, since the form has
+them as `dayvol` and so on too, in kWh all the same. Gas has no power: the form says 0. The `<id>` is the last
+12 hex digits of the device's EUI-64, since the topic was made for a MAC address. The strength of the radio in
+dBm is worked out of the link quality of the last frame, as a chip does the other way.
+Left out: members that such integrations carry but do not read.
 """
 
 from __future__ import annotations
@@ -23,8 +25,11 @@ from smets1.devices.supply import SupplyState
 from smets1.eui64 import Eui64
 from smets1.firmware.civil import format_utc
 
-__all__ = ["cad_id", "cad_messages", "cad_topic"]
+__all__ = ["cad_id", "cad_messages", "cad_state", "cad_topic"]
 
+_WEAKEST_DBM: Final = -100
+_RANGE_DB: Final = 55
+_LQI_MAX: Final = 255
 _SUPPLY: Final = {SupplyState.OFF: "disabled", SupplyState.ARMED: "armed", SupplyState.ON: "enabled"}
 
 
@@ -48,6 +53,28 @@ def cad_messages(
             text = json.dumps(body, separators=(",", ":"), sort_keys=False)
             found.append((cad_topic(eui64, is_gas=is_gas), text.encode()))
     return found
+
+
+def cad_state(
+    eui64: Eui64, *, utc_us: int, software: str, hardware: str, is_joined: bool, lqi: int
+) -> tuple[str, bytes]:
+    """(topic, JSON) of the device itself. `lqi`: 0..255, of the last frame that it heard."""
+    text = f"{eui64:016X}"
+    body = {
+        "software": software,
+        "timestamp": format_utc(utc_us),
+        "hardware": hardware,
+        "ethmac": cad_id(eui64),
+        "smetsversion": "SMETS1",
+        "eui": ":".join(text[start : start + 2] for start in range(0, 16, 2)),
+        "zigbee": "1.2.5",
+        "han": {
+            "rssi": _WEAKEST_DBM + lqi * _RANGE_DB // _LQI_MAX,
+            "status": "joined" if is_joined else "unjoined",
+            "lqi": lqi,
+        },
+    }
+    return f"glow/{cad_id(eui64)}/STATE", json.dumps(body, separators=(",", ":")).encode()
 
 
 def _meter(readings: FuelReadings, *, is_gas: bool, mpxn: str, supplier: str) -> dict[str, Any]:
@@ -80,6 +107,8 @@ def _import(view: FuelView, mpxn: str, supplier: str) -> dict[str, Any]:
     if view.is_gas and view.register is not None:
         members["cumulative"] = DEFAULT_CONVERSION.energy_uwh(view.register * 10**6) // 10**6 / 1000
         members["cumulativevol"], members["cumulativevolunits"] = view.register / 1000, "m3"
+        volumes = {f"{name}vol": wh / 1000 for name, wh in spans.items() if wh is not None}
+        members |= volumes | ({"dayweekmonthvolunits": "kWh"} if volumes else {})
     if mpxn:
         members["mprn" if view.is_gas else "mpan"] = mpxn
     if supplier:

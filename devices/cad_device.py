@@ -2,8 +2,9 @@
 
 It commands nothing: the HAN lets it read, and what it has heard goes out as JSON (`cad.py`) over MQTT, QoS
 1, not retained. What is heard within a second goes out together; what has not changed since the last
-message is said again with the next report, since its time stamp is new. A broker that cannot be reached is
-tried again, and what was heard meanwhile is not told later: home automation wants the present.
+message is said again with the next report, since its time stamp is new, and what the device is itself each
+hour. A broker that cannot be reached is tried again, and what was heard meanwhile is not told later: home
+automation wants the present.
 """
 
 from __future__ import annotations
@@ -12,20 +13,22 @@ import asyncio
 from contextlib import suppress
 from typing import Final
 
-from smets1.devices.cad import cad_messages
+from smets1.devices.cad import cad_messages, cad_state
 from smets1.devices.days import SECOND_US
+from smets1.devices.display import FuelReadings
 from smets1.devices.follower import MIRROR_ENDPOINT, Follower
 from smets1.errors import InputError, LostError, RefusedError
 from smets1.eui64 import Eui64
 from smets1.firmware.device import ENDPOINT, Board, Factory
 from smets1.firmware.wan.link import WanLink
 from smets1.firmware.zcl.clusters.price import signed_amount
-from smets1.hardware.radio import COORDINATOR
+from smets1.hardware.radio import COORDINATOR, ApsIndication
 
 __all__ = ["Cad"]
 
 _TOGETHER_S: Final = 1.0
 _BROKER_RETRY_S: Final = 30.0
+_STATE_EVERY_US: Final = 3600 * SECOND_US
 
 
 class Cad(Follower):
@@ -48,6 +51,8 @@ class Cad(Follower):
         self._heard = asyncio.Event()
         self._told: dict[str, bytes] = {}
         self._mpan = self._mprn = ""
+        self._lqi = 0  # of the last frame
+        self._state_hour = -1  # in which the household was last told of the device itself
         household.attach(_Broker(self))
 
     def start(self) -> None:
@@ -68,7 +73,7 @@ class Cad(Follower):
         self._mpan = await self._read_site_id(meter, ENDPOINT)
         await super()._read_electricity(meter)
         await self._read_export(meter)
-        await self._read_standing_charge(meter)
+        await self._read_standing_charge(meter, ENDPOINT, self.model.electricity)
         self.on_heard()
 
     async def _read_export(self, meter: int) -> None:
@@ -76,20 +81,24 @@ class Cad(Follower):
             values = await self.app.read(meter, ENDPOINT, "metering", ("current_summation_received",))
             self.model.electricity.values.update(values)
 
-    async def _read_standing_charge(self, meter: int) -> None:
+    async def _read_standing_charge(self, meter: int, endpoint: int, readings: FuelReadings) -> None:
         """In pounds, with as many digits right of the point as the low nibble says: `published_tariff.py`."""
         with suppress(RefusedError):
             tariff = await self.app.request(
-                meter, ENDPOINT, "price", "get_tariff_information",
+                meter, endpoint, "price", "get_tariff_information",
                 earliest_start_time=0, min_issuer_event_id=0, number_of_commands=1, tariff_type=0,
             )  # fmt: skip
             amount, digits = int(tariff["standing_charge"]), int(tariff["price_trailing_digit"]) & 0xF
-            self.model.electricity.standing_mp = signed_amount(amount) * 10**5 // 10**digits
+            readings.standing_mp = signed_amount(amount) * 10**5 // 10**digits
 
     async def read_gas(self) -> None:
         if not self._mprn:
             self._mprn = await self._read_site_id(COORDINATOR, MIRROR_ENDPOINT)
         await super().read_gas()
+
+    async def read_gas_settings(self) -> None:
+        await super().read_gas_settings()
+        await self._read_standing_charge(COORDINATOR, MIRROR_ENDPOINT, self.model.gas)
 
     async def _read_site_id(self, short_address: int, endpoint: int) -> str:
         """The MPAN or MPRN; empty where the meter does not tell it."""
@@ -121,13 +130,34 @@ class Cad(Follower):
             self._heard.clear()
             if not self.household.is_up:
                 continue
+            self._tell_state()
             for topic, payload in cad_messages(self.model, self.eui64, mpan=self._mpan, mprn=self._mprn):
                 if self._told.get(topic) != payload:
                     self._told[topic] = payload
                     self.household.publish(topic, payload)
 
+    def _tell_state(self) -> None:
+        now_us = self.civil.utc_us() // SECOND_US * SECOND_US
+        if now_us // _STATE_EVERY_US == self._state_hour:
+            return
+        self._state_hour = now_us // _STATE_EVERY_US
+        topic, payload = cad_state(
+            self.eui64,
+            utc_us=now_us,
+            software=f"{self.images.version:08X}",
+            hardware=self.factory.model,
+            is_joined=self.port.network is not None,
+            lqi=self._lqi,
+        )
+        self.household.publish(topic, payload)
+
+    def on_message(self, indication: ApsIndication) -> None:
+        self._lqi = indication.lqi
+        super().on_message(indication)
+
     def on_broker_up(self) -> None:
         self._told.clear()
+        self._state_hour = -1
         self._heard.set()  # the present, at once
 
     def on_broker_down(self, reason: str) -> None:

@@ -215,11 +215,11 @@ class Follower(Device):
             )
             self.model.gas.price_mp_per_kwh = signed_amount(price["price"])
             if read_s != self._gas_settings_of_s:
-                await self._read_gas_tenancy()
+                await self.read_gas_settings()
                 self._gas_settings_of_s = read_s
             self.on_heard()
 
-    async def _read_gas_tenancy(self) -> None:
+    async def read_gas_settings(self) -> None:
         """Once for each report of the gas meter: in between its mirror does not change."""
         values = await self.app.read(COORDINATOR, MIRROR_ENDPOINT, "device_management", (_TENANCY,))
         self.model.on_tenancy(int(values.get(_TENANCY) or 0), is_gas=True)

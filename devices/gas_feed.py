@@ -1,9 +1,9 @@
 """What a gas meter gives the gas proxy of its logs, so that they can be read while it sleeps.
 
 At each waking the meter publishes to its mirror what is new since the proxy last acknowledged: samples of
-the profile and network data logs, snapshots, credits, debt payments, events. How far it has come is
-kept in NVM, so nothing is left out over a restart; what is sent twice does no harm, since each record
-replaces the one of its own time. A year of half hours (a new hub) takes several wakings.
+the profile and network data logs, snapshots, credits, debt payments, events, and the tariff whole. How far
+it has come is kept in NVM, so nothing is left out over a restart; what is sent twice does no harm, since each
+record replaces the one of its own time. A year of half hours (a new hub) takes several wakings.
 
 Source: SE 1.2 07-5356-19, D.3.4.3 (a mirror takes unsolicited Publish and Response commands).
 """
@@ -22,7 +22,9 @@ import cbor2
 from smets1.devices.days import DAY_US
 from smets1.devices.log_clusters import debt_rows, sample_source, top_up_rows
 from smets1.devices.meter import GasMeterCore
+from smets1.devices.publication import Publication, Shelf
 from smets1.devices.published import logged_rows, metering_snapshots, prepay_snapshots
+from smets1.devices.tariff import Tariff
 from smets1.errors import RefusedError
 from smets1.firmware.civil import from_zigbee_s, zigbee_s
 from smets1.firmware.nvm import Nvm
@@ -43,6 +45,7 @@ from smets1.firmware.zcl.log_pages import (
     samples_of,
 )
 from smets1.firmware.zcl.log_server import debt_log, interval_us, top_up_log
+from smets1.firmware.zcl.tariff_server import TARIFF_INFORMATION, TARIFF_PARTS
 
 __all__ = ["Ask", "GasFeed", "Publish"]
 
@@ -86,10 +89,12 @@ class GasFeed:
         self._log = log
         stored = nvm.get(_KEY)
         self._progress = _Progress(*cbor2.loads(stored)) if stored else _Progress()
+        self._told_tariff: tuple[Tariff | None, Publication | None] = (None, None)
 
     def forget(self) -> None:
         """The mirror is a new one, and empty."""
         self._progress = _Progress()
+        self._told_tariff = (None, None)
         self._save()
 
     async def make_sure(self, ask: Ask) -> None:
@@ -127,6 +132,7 @@ class GasFeed:
         """
         self._look_back()
         try:
+            await self._publish_tariff(publish)
             await self._publish_events(publish)
             await self._publish_snapshots(publish)
             top_ups = top_up_log(top_up_rows(self._meter))
@@ -172,6 +178,23 @@ class GasFeed:
                     snapshot.snapshot_id: digest,
                 }
                 self._save()
+
+    async def _publish_tariff(self, publish: Publish) -> None:
+        """Its parts, the prices first and its information last: with that the proxy has all of it."""
+        tariff, published = self._meter.tariff, self._meter.shelves.get(Shelf.TARIFF)
+        if tariff is self._told_tariff[0] and published is self._told_tariff[1]:
+            return  # as at the last waking, and for most of a year
+        publication = self._meter.tariff_publication
+        digest = _digest(publication.encode())
+        if self._progress.whole.get(TARIFF_INFORMATION) == digest:
+            self._told_tariff = (tariff, published)
+            return
+        for cluster, command in TARIFF_PARTS:
+            for values in publication.all_values(command):
+                await publish(cluster, command, values)
+        self._progress.whole[TARIFF_INFORMATION] = digest
+        self._told_tariff = (tariff, published)
+        self._save()
 
     async def _publish_whole(self, publish: Publish, command: str, rows: str, values: Values) -> None:
         """Short logs go out whole, when they have changed; a new mirror knows of nothing."""

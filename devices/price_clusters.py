@@ -28,6 +28,7 @@ from smets1.firmware.zcl.execute import ZclCore
 from smets1.firmware.zcl.fields import Values
 from smets1.firmware.zcl.server import Answer, CommandContext, Handler, reply
 from smets1.firmware.zcl.status import Status
+from smets1.firmware.zcl.tariff_server import TariffServer
 
 __all__ = ["ANY_PRICES", "ANY_TARIFF", "PriceClusters"]
 
@@ -192,66 +193,17 @@ class PriceClusters:
     # --- what is asked -----------------------------------------------------------------------------
 
     def _answer(self, core: ZclCore) -> None:
-        price, calendar = core.obtain_server(ENDPOINT, "price"), core.obtain_server(ENDPOINT, "calendar")
-        price.handle("get_tariff_information", lambda _fields, _context: self._part(INFORMATION))
-        price.handle("get_price_matrix", self._of_tariff(MATRIX))
-        price.handle("get_block_thresholds", self._of_tariff(THRESHOLDS))
+        TariffServer(core, ENDPOINT, lambda: [published.all_values for published in self._published()])
+        price = core.obtain_server(ENDPOINT, "price")
         price.handle("get_billing_period", lambda _fields, _context: self._billing())
-        calendar.handle("get_calendar", self._get_calendar)
-        for name, first in (
-            ("publish_day_profile", "start_day_id"),
-            ("publish_week_profile", "start_week_id"),
-        ):
-            command = name.replace("publish", "get") + "s"
-            calendar.handle(command, self._of_calendar(name, _NUMBERS[name], first))
-        calendar.handle("get_seasons", self._of_calendar("publish_seasons"))
-        calendar.handle("get_special_days", self._of_calendar("publish_special_days"))
 
-    def _present_tariff(self) -> Publication:
-        """Of this instant: one that was due has begun."""
-        return self._clusters.present().tariff_publication
-
-    def _part(self, name: str) -> Answer:
-        values = self._present_tariff().values(name)
-        return Status.NOT_FOUND if values is None else reply(name, **values)
+    def _published(self) -> tuple[Publication, ...]:
+        """Of this instant: a tariff that was due has begun. And the friendly credit calendar."""
+        self._clusters.meter.advance(self._civil.utc_us())
+        friendly = self._shelves.get(Shelf.CALENDAR)
+        return (self._clusters.meter.tariff_publication, *((friendly,) if friendly else ()))
 
     def _billing(self) -> Answer:
         published = self._shelves.get(Shelf.BILLING)
         values = published.values(_BILLING) if published else None
         return Status.NOT_FOUND if values is None else reply(_BILLING, **values)
-
-    def _of_tariff(self, name: str) -> Handler:
-        def answer(fields: Values, context: CommandContext) -> Answer:
-            values = self._present_tariff().values(name)
-            is_known = values is not None and values["issuer_tariff_id"] == fields["issuer_tariff_id"]
-            return reply(name, **values) if values and is_known else Status.NOT_FOUND
-
-        return answer
-
-    def _calendars(self) -> tuple[Publication, ...]:
-        friendly = self._shelves.get(Shelf.CALENDAR)
-        return (self._present_tariff(), *((friendly,) if friendly else ()))
-
-    def _get_calendar(self, fields: Values, context: CommandContext) -> Answer:
-        for published in self._calendars():
-            values = published.values("publish_calendar")
-            if values and values["calendar_type"] == fields["calendar_type"]:
-                return reply("publish_calendar", **values)
-        return Status.NOT_FOUND
-
-    def _of_calendar(self, name: str, number: str = "", first: str = "") -> Handler:
-        """Days and weeks one in an answer: the first from the id that was asked for."""
-
-        def answer(fields: Values, context: CommandContext) -> Answer:
-            for published in self._calendars():
-                parts = [
-                    values
-                    for values in published.all_values(name)
-                    if values["issuer_calendar_id"] == fields["issuer_calendar_id"]
-                    and (not number or values[number] >= fields[first])
-                ]
-                if parts:
-                    return reply(name, **min(parts, key=lambda values: values[number] if number else 0))
-            return Status.NOT_FOUND
-
-        return answer

@@ -34,6 +34,7 @@ from smets1.devices.tariff import (
 from smets1.errors import InputError
 from smets1.firmware.zcl.clusters.price import signed_amount
 from smets1.firmware.zcl.fields import Values
+from smets1.firmware.zcl.tariff_server import BLOCK_THRESHOLDS, PRICE_MATRIX, TARIFF_INFORMATION
 from smets1.firmware.zcl.types import Value, ZclDate
 
 __all__ = [
@@ -55,9 +56,9 @@ _ANY: Final = 0xFF
 _YEAR_0: Final = 1900
 _POWERS: Final[tuple[int, ...]] = tuple(10**n for n in range(16))  # digits are a nibble
 
-INFORMATION: Final = "publish_tariff_information"
-MATRIX: Final = "publish_price_matrix"
-THRESHOLDS: Final = "publish_block_thresholds"
+INFORMATION: Final = TARIFF_INFORMATION
+MATRIX: Final = PRICE_MATRIX
+THRESHOLDS: Final = BLOCK_THRESHOLDS
 
 
 def renewed(change: Publication, present: Publication) -> Publication:

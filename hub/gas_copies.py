@@ -1,8 +1,10 @@
 """The gas proxy's own copies of the gas meter's logs: it answers from them while the meter sleeps.
 
 The meter publishes what is new at each waking (profile and network samples, snapshots, credits, debt
-payments, events); every record replaces the one of its own time, so that a repeat changes nothing. Times
-are the meter's own. A value machine that writes through to NVM; the caller commits before it acknowledges.
+payments, events); every record replaces the one of its own time, so that a repeat changes nothing. A tariff
+comes as a dozen frames, from its prices to its information, and takes the place of the old one with the
+last. Times are the meter's own. A value machine that writes through to NVM; the caller commits before it
+acknowledges.
 Simplified: where the meter's clock is set back by more than the four hours of network data, which of those
 are kept may differ from the meter's until it has logged four hours more.
 
@@ -19,10 +21,13 @@ import cbor2
 
 from smets1.firmware.nvm import Nvm
 from smets1.firmware.sample_log import SampleLog
+from smets1.firmware.zcl.clusters import cluster_named
 from smets1.firmware.zcl.clusters.events import EventLogId
 from smets1.firmware.zcl.clusters.snapshots import SampleId, SampleType, SnapshotCause
-from smets1.firmware.zcl.fields import Values
+from smets1.firmware.zcl.fields import Payload, Values
 from smets1.firmware.zcl.log_pages import EventRow, SampleSource, Slots, Snapshot, samples_of
+from smets1.firmware.zcl.status import Side
+from smets1.firmware.zcl.tariff_server import PRICE_MATRIX, TARIFF_INFORMATION, TARIFF_PARTS
 
 __all__ = ["GasCopies"]
 
@@ -30,6 +35,7 @@ _PREFIX: Final = "gpf/copy/"
 _PROFILE: Final = _PREFIX + "profile/"
 _NETWORK_KEPT: Final = 40  # as the meter itself: 4 h
 _EVENTS_KEPT: Final = 100
+_TARIFF_FRAMES: Final = 64
 _CLEARED: Final = 0x8F52  # event log cleared; stands in the security log
 # How many of a group of causes the meter itself keeps.
 _SNAPSHOTS_KEPT: Final = {
@@ -54,6 +60,8 @@ class GasCopies:
             snapshots.extend(_snapshot(row) for row in self._get(f"snapshots/{cluster}", []))
         self.top_ups.extend(self._get("top_ups", []))
         self.debts.extend(self._get("debts", []))
+        self._tariff.extend(self._get("tariff", []))
+        self._next_tariff.extend(self._get("next_tariff", []))
 
     def _reset(self) -> None:
         self.profile = SampleLog()
@@ -62,6 +70,8 @@ class GasCopies:
         self.snapshots: dict[str, list[Snapshot]] = {"metering": [], "prepayment": []}
         self.top_ups: list[dict[str, Any]] = []
         self.debts: list[dict[str, Any]] = []
+        self._tariff: list[list[Any]] = []  # command, payload of each frame
+        self._next_tariff: list[list[Any]] = []  # as far as it has come
 
     def _get(self, name: str, default: Any) -> Any:  # Any: our own records
         stored = self._nvm.get(_PREFIX + name)
@@ -160,12 +170,30 @@ class GasCopies:
         self._put("events", [[int(r.log), r.time_s, r.code, r.data] for r in self._events])
         return True
 
+    def take_tariff_part(self, command: str, values: Values) -> bool:
+        """One of TARIFF_PARTS, in their order. False: of more than a tariff has."""
+        if command == PRICE_MATRIX:
+            self._next_tariff = []
+        if len(self._next_tariff) == _TARIFF_FRAMES:
+            return False
+        self._next_tariff.append([command, _payload_of(command).encode(values)])
+        if command == TARIFF_INFORMATION:
+            self._tariff, self._next_tariff = self._next_tariff, []
+            self._put("tariff", self._tariff)
+        self._put("next_tariff", self._next_tariff)
+        return True
+
     # --- what is asked ----------------------------------------------------------------------------
 
     @property
     def events(self) -> list[EventRow]:
         """In the order of time."""
         return sorted(self._events, key=lambda row: row.time_s)
+
+    def tariff_parts(self, command: str) -> list[Values]:
+        """Of each frame of the tariff that is this command."""
+        payload = _payload_of(command)
+        return [payload.decode(octets) for name, octets in self._tariff if name == command]
 
     def sample_source(self, sample_id: int, sample_type: int) -> SampleSource | None:
         """None: a gas meter has no such log."""
@@ -176,6 +204,11 @@ class GasCopies:
             SampleId.NETWORK: Slots(sorted(self._network)),
         }
         return sources.get(sample_id)
+
+
+def _payload_of(command: str) -> Payload:
+    cluster = next(cluster for cluster, name in TARIFF_PARTS if name == command)
+    return cluster_named(cluster).command(command, Side.SERVER).payload
 
 
 def _snapshot(row: list[Any]) -> Snapshot:

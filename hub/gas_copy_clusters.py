@@ -2,12 +2,13 @@
 
 The same questions as a meter answers, on the mirror's endpoint, so that who asks need not know which it is:
 the head end sees all, the household what was used and paid since its tenancy began.
-Source: SE 1.2 07-5356-19, D.3.3, D.7, D.11; D.3.4.3 for the mirror.
+Source: SE 1.2 07-5356-19, D.3.3, D.4.2, D.7, D.9, D.11; D.3.4.3 for the mirror.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from smets1.errors import RefusedError
@@ -17,6 +18,7 @@ from smets1.firmware.zcl.log_pages import EventRow, SampleSource, Snapshot
 from smets1.firmware.zcl.log_server import LogServer
 from smets1.firmware.zcl.server import Answer, CommandContext, Handler, Via
 from smets1.firmware.zcl.status import Status
+from smets1.firmware.zcl.tariff_server import TARIFF_PARTS, TariffServer
 from smets1.hub.gas_copies import GasCopies
 
 __all__ = ["CopyClusters"]
@@ -58,6 +60,10 @@ class CopyClusters:
             is_from_head_end=lambda context: context.via is Via.WAN,
             tenancy_s=tenancy_s,
         )
+        for cluster, command in TARIFF_PARTS:
+            part = self._from_meter_only(partial(self._take_tariff_part, command))
+            core.obtain_client(endpoint, cluster).handle(command, part)
+        TariffServer(core, endpoint, lambda: [copies.tariff_parts])
         # What displays follow at the electricity meter they find here for gas.
         core.obtain_server(endpoint, "device_management").bind(
             "change_of_tenancy_update_date_time", tenancy_s
@@ -89,6 +95,9 @@ class CopyClusters:
     def _take_debts(self, values: Values) -> bool:
         self._copies.take_debts(values)
         return True
+
+    def _take_tariff_part(self, command: str, values: Values) -> bool:
+        return self._copies.take_tariff_part(command, values)
 
     def _take_events(self, values: Values) -> bool:
         return self._copies.take_events(values)

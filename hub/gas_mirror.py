@@ -129,8 +129,8 @@ class GasMirror:
             is_gas_meter=self._is_meter,
             tenancy_s=lambda: self._gas.values.get("meter_data", {}).get("tenancy_from") or 0,
         )
-        core.add_client(MIRROR_ENDPOINT, "price").handle("publish_price", self._on_price)
-        core.add_server(MIRROR_ENDPOINT, "price").handle("get_current_price", self._get_price)
+        core.obtain_client(MIRROR_ENDPOINT, "price").handle("publish_price", self._on_price)
+        core.obtain_server(MIRROR_ENDPOINT, "price").handle("get_current_price", self._get_price)
         factory = self._factory
         core.add_server(MIRROR_ENDPOINT, "device_information").update(
             firmware_version=factory.firmware_version, model=factory.model, manufacturer=factory.manufacturer

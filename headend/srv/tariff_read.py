@@ -1,6 +1,6 @@
 """4.11.1 Read Tariff: the meter gives back the frames that published its tariff.
 
-A gas meter is asked itself, when it wakes. All parts are asked for by the id that the first names, so they
+A gas meter's are those that its proxy has. All parts are asked for by the id that the first names, so they
 are of one tariff: where it changes between two of them the meter says NOT_FOUND.
 
 Source: MMC-5.4.xsd, ReadTariffPrimaryElementRsp; SE 1.2 07-5356-19, D.4.2.3.
@@ -17,7 +17,7 @@ from smets1.headend.duis.response import node
 from smets1.headend.srv.calendars import ELECTRICITY_TARIFF, GAS_TARIFF, ReadCalendar, read_calendar
 from smets1.headend.srv.content import fuel_node
 from smets1.headend.srv.frames import Value
-from smets1.headend.srv.meter import METERS_AND_PROXY, Place, command, place_to_command
+from smets1.headend.srv.meter import METERS_AND_PROXY, Place, command, place_to_read
 from smets1.headend.srv.steps import Answer, Plan, PlanRun, Step, Task, succeed
 
 __all__ = ["PLANS"]
@@ -31,7 +31,7 @@ _Values = dict[str, Value]
 
 
 def _read_tariff(task: Task) -> PlanRun:
-    place, cluster = place_to_command(task), PRICE.cluster_id
+    place, cluster = place_to_read(task), PRICE.cluster_id
     information, _ = yield from command(
         place,
         cluster,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from smets1.devices.cad import cad_messages, cad_topic
+from smets1.devices.cad import cad_messages, cad_state, cad_topic
 from smets1.devices.display import DisplayModel
 
 CAD = 0x00DB1234567890A6
@@ -70,6 +70,8 @@ def test_gas_counts_cubic_metres_and_has_no_power():
         "cumulativevol": 1234.567,
         "cumulativevolunits": "m3",
         "day": 31.0,
+        "dayvol": 31.0,
+        "dayweekmonthvolunits": "kWh",
         "units": "kWh",
     }
     assert json.loads(body)["gasmeter"]["power"] == {"value": 0.0, "units": "kW"}
@@ -87,3 +89,32 @@ def test_every_member_that_integrations_index_without_asking_is_there_for_electr
     numbers += [energy["export"]["cumulative"], meter["power"]["value"]]
     numbers += [energy["import"]["price"][name] for name in ("unitrate", "standingcharge")]
     assert all(isinstance(number, float) for number in numbers)
+
+
+def test_every_member_that_integrations_index_without_asking_is_there_for_gas():
+    model = DisplayModel(is_ppmid=False, has_gas=True)
+    spans = {f"current_{span}_alternative_consumption_delivered": 0 for span in ("day", "week", "month")}
+    model.gas.take({"current_summation_delivered": 0, **spans}, utc_us=HEARD)
+    model.gas.price_mp_per_kwh, model.gas.standing_mp = 10_300, 0
+    ((_, body),) = cad_messages(model, CAD)
+    found = json.loads(body)["gasmeter"]["energy"]["import"]
+    names = ("cumulative", "cumulativevol", "day", "week", "month", "dayvol", "weekvol", "monthvol")
+    numbers = [found[name] for name in names] + [
+        found["price"][name] for name in ("unitrate", "standingcharge")
+    ]
+    assert all(isinstance(number, float) for number in numbers)
+
+
+def test_what_the_device_is_itself():
+    topic, body = cad_state(CAD, utc_us=HEARD, software="00000001", hardware="Stick", is_joined=True, lqi=255)
+    assert topic == "glow/1234567890A6/STATE"
+    assert json.loads(body) == {
+        "software": "00000001",
+        "timestamp": "2024-06-03T13:05:00Z",
+        "hardware": "Stick",
+        "ethmac": "1234567890A6",
+        "smetsversion": "SMETS1",
+        "eui": "00:DB:12:34:56:78:90:A6",
+        "zigbee": "1.2.5",
+        "han": {"rssi": -45, "status": "joined", "lqi": 255},
+    }

@@ -75,6 +75,14 @@ async def test_a_cad_joins_follows_and_republishes(smets1_home: Any) -> None:
     gas = listener.of(cad_topic(CAD, is_gas=True))[-1]["gasmeter"]
     reported = home.chf.gas.values["metering"]["current_summation_delivered"]
     assert gas["energy"]["import"]["cumulativevol"] == reported / 1000
+    prices = gas["energy"]["import"]["price"]
+    assert prices == {"unitrate": 0.103, "standingcharge": 0.28}, "by way of the mirror's copy of the tariff"
+    assert gas["energy"]["import"]["dayvol"] == gas["energy"]["import"]["day"]
+    states = listener.of("glow/1234567890A7/STATE")
+    hours = [state["timestamp"][11:13] for state in states]
+    assert hours == ["01", "02", "03"], "the first was told before anybody listened"
+    assert states[-1]["han"]["status"] == "joined"
+    assert -100 < states[-1]["han"]["rssi"] < 0 < states[-1]["han"]["lqi"]
     log = await ask(home, "8.9", home.chf.eui64)
     assert "00-DB-12-34-56-78-90-A7" in log.values("DeviceID")
 
@@ -113,7 +121,8 @@ def test_a_mosquitto_client_reads_it(tmp_path: Path, program: Callable[[str], st
             assert heard.returncode == 0, "four messages within a minute"
             found = [line.split(" ", 1) for line in out.decode().splitlines()]
             topics = {topic for topic, _ in found}
-            assert topics <= {cad_topic(CAD, is_gas=False), cad_topic(CAD, is_gas=True)}
+            state = "glow/1234567890A7/STATE"
+            assert topics <= {state, cad_topic(CAD, is_gas=False), cad_topic(CAD, is_gas=True)}
             bodies = [json.loads(body) for topic, body in found if topic.endswith("electricitymeter")]
             assert bodies[-1]["electricitymeter"]["energy"]["import"]["units"] == "kWh"
         finally:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import replace
+from functools import partial
 from logging import getLogger
 from typing import Any
 
@@ -25,6 +26,7 @@ from smets1.firmware.zcl.clusters.events import EventLogId
 from smets1.firmware.zcl.clusters.snapshots import SampleId
 from smets1.firmware.zcl.log_pages import sample_page
 from smets1.firmware.zcl.status import Side
+from smets1.firmware.zcl.tariff_server import TARIFF_PARTS
 from smets1.hub.gas_copies import GasCopies
 
 START_US = parse_utc("2023-03-06T00:00:00Z")
@@ -36,6 +38,10 @@ _TAKE = {
     "publish_top_up_log": GasCopies.take_top_ups,
     "publish_debt_log": GasCopies.take_debts,
     "publish_event_log": GasCopies.take_events,
+    **{
+        command: partial(lambda command, copies, values: copies.take_tariff_part(command, values), command)
+        for _, command in TARIFF_PARTS
+    },
 }
 
 
@@ -106,6 +112,8 @@ def assert_equal(meter: GasMeterCore, copies: GasCopies, *, has_network: bool = 
     by_id = {one.snapshot_id: one for one in prepay_snapshots(meter)}
     assert {one.snapshot_id: one for one in copies.snapshots["prepayment"]} == by_id
     assert [row["top_up_amount"] for row in copies.top_ups] == [t.amount_mp for t in meter.account.top_ups]
+    for _, command in TARIFF_PARTS:
+        assert copies.tariff_parts(command) == meter.tariff_publication.all_values(command)
     for log in (EventLogId.GENERAL_EVENT_LOG, EventLogId.SECURITY_EVENT_LOG):
         held = [row for row in event_rows(meter) if row.log is log]
         assert [row for row in copies.events if row.log is log] == held
