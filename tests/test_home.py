@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -138,6 +139,10 @@ async def test_top_up_by_duis(smets1_home: JudgedHomes, valid: Any) -> None:
         Step("ZCL: Report Attributes", PREPAYMENT, gas_meter, hub),
         Step("ZCL: Report Attributes", METERING, gas_meter, hub),
         Step("ZCL Metering: Mirror Report Attribute Response", METERING, hub, gas_meter),
+        never=[
+            Step("ZCL Prepayment: Consumer Top Up"),
+            Step("authorisation.execute_once", destination=meter),
+        ],
     )
 
 
@@ -217,19 +222,34 @@ async def test_disable_arm_confirm(smets1_home: Any, valid: Any) -> None:
     assert meter.reading > off_at
 
 
-async def test_gas_supply_by_duis(smets1_home: Any, valid: Any) -> None:
+async def test_gas_supply_by_duis(smets1_home: JudgedHomes, valid: Any) -> None:
     home = await smets1_home(toml=RICH)
+    hub, gas_meter, display = shorts(home, "chf", "gsme", "ppmid")
     valid(await good(home, "7.2", home.gsme.eui64))
     assert home.gsme.meter.supply.state is SupplyState.OFF
     valid(await good(home, "7.3", home.gsme.eui64))
     assert home.gsme.meter.supply.state is SupplyState.ARMED
     await home.ppmid.confirm_supply("gas")
     assert home.gsme.meter.supply.state is SupplyState.ON
+    instructed = (
+        Step("authorisation.critical_instruction", AUTHORISATION, hub, gas_meter),
+        Step("authorisation.critical_result", AUTHORISATION, gas_meter, hub),
+    )
+    await smets1_home.tell(
+        *instructed,  # 7.2
+        *instructed,  # 7.3
+        Step("ZCL Metering: Local Change Supply", METERING, display, hub),
+        Step("ZCL: Report Attributes", METERING, gas_meter, hub),  # it is awake
+        Step("ZCL Metering: Local Change Supply", METERING, hub, gas_meter),
+        Step("ZCL: Default Response", METERING, gas_meter, hub),
+        Step("ZCL: Default Response", METERING, hub, display),
+        never=[Step("ZCL Metering: Change Supply")],
+    )
 
 
 async def test_rotation_gas_first_then_electricity(smets1_home: JudgedHomes) -> None:
     home = await smets1_home(toml=RICH)
-    hub, gas_meter = shorts(home, "chf", "gsme")
+    hub, meter, gas_meter = shorts(home, "chf", "esme", "gsme")
     for meter in (home.gsme, home.esme):
         assert await home.headend.rotate_sua_key(meter.eui64) is RotationResult.ROTATED
         assert meter.authorisation.generation == 1
@@ -250,6 +270,7 @@ async def test_rotation_gas_first_then_electricity(smets1_home: JudgedHomes) -> 
         Step("authorisation.status_push_ack", AUTHORISATION, hub, gas_meter),
         instruction,  # 7.2
         result,
+        never=[replace(instruction, destination=meter), replace(result, source=meter)],  # the ribbon's
     )
 
 

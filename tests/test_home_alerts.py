@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from judged_home import JudgedHomes, shorts
 from lxml import etree
+from tshark import Step
 
 from smets1.devices.event_log import AlertCode
 from smets1.devices.tamper import Sensor
@@ -16,6 +19,7 @@ from smets1.tools.home import Home
 CALM = "[han]\nreport_interval_s = 1800\n"
 SUPPLIER = 0x90B3D51F30010000
 NETWORK = 0x90B3D51F30020000
+EVENTS = 0x0709
 NS = {
     "sr": "http://www.dccinterface.co.uk/ServiceUserGateway",
     "ra": "http://www.dccinterface.co.uk/ResponseAndAlert",
@@ -69,7 +73,7 @@ def feel(device: Any, sensor: Sensor, *, is_open: bool = True) -> None:
     device._on_change()
 
 
-async def test_a_tamper_of_each_meter_reaches_its_supplier(smets1_home: Any, schema: Any) -> None:
+async def test_a_tamper_of_each_meter_reaches_its_supplier(smets1_home: JudgedHomes, schema: Any) -> None:
     home = await smets1_home(toml=CALM)
     ear = Ear(home, schema)
     tamper = [AlertCode.TAMPER, AlertCode.TERMINAL_COVER_REMOVED]
@@ -77,11 +81,16 @@ async def test_a_tamper_of_each_meter_reaches_its_supplier(smets1_home: Any, sch
     await home.clock.advance(seconds=5)
     assert ear.device_alerts(home.esme.eui64)[-2:] == hexes(*tamper)
     await home.clock.advance(minutes=40)
+    felt_s = home.clock.utc_us / 1e6
     feel(home.gsme, Sensor.TILT)
     await home.clock.advance(seconds=30)
     tilt = hexes(AlertCode.TAMPER, AlertCode.OTHER_PHYSICAL_ACCESS)
     assert ear.device_alerts(home.gsme.eui64)[-2:] == tilt, "an alert wakes the meter"
     assert ear.device_alerts(home.gsme.eui64, NETWORK) == []
+    hub, meter, gas_meter = shorts(home, "chf", "esme", "gsme")
+    event = Step("ZCL Events: Publish Event", EVENTS, gas_meter, hub, (felt_s, felt_s + 30))
+    taken = Step("ZCL: Default Response", EVENTS, hub, gas_meter)
+    await smets1_home.tell(event, taken, event, taken, never=[replace(event, source=meter, between_s=None)])
 
 
 async def test_alerts_wait_while_the_ribbon_is_cut_and_come_once(smets1_home: Any, schema: Any) -> None:

@@ -29,7 +29,7 @@ CALM = "[han]\nreport_interval_s = 1800\n"
 SUPPLIER = "90-B3-D5-1F-30-01-00-00"
 NETWORK = "90-B3-D5-1F-30-02-00-00"
 WAIT_S = 3700.0
-MESSAGING, MANAGEMENT = 0x0703, 0x0708
+TIME, MESSAGING, MANAGEMENT, AUTHORISATION = 0x000A, 0x0703, 0x0708, 0xFC01
 
 Send = Callable[..., Awaitable[DuisAnswer]]
 
@@ -295,7 +295,7 @@ def _flow(rate: str, settle: int, measure: int) -> str:
 
 
 @pytest.mark.parametrize("fuel", ["electricity", "gas"])
-async def test_a_clock_that_has_drifted_is_set(smets1_home: Any, schema: Any, fuel: str) -> None:
+async def test_a_clock_that_has_drifted_is_set(smets1_home: JudgedHomes, schema: Any, fuel: str) -> None:
     home = await smets1_home(toml=CALM)
     send = sender(home, schema)
     device = home.esme if fuel == "electricity" else home.gsme
@@ -318,6 +318,17 @@ async def test_a_clock_that_has_drifted_is_set(smets1_home: Any, schema: Any, fu
     await home.clock.advance(hours=1)
     device.meter.advance(device.civil.utc_us())
     assert 3_590_000_000 < device.meter.now_us - shown_us < 5_500_000_000
+    hub, meter = shorts(home, "chf", "esme" if fuel == "electricity" else "gsme")
+    instruction = Step("authorisation.critical_instruction", AUTHORISATION, hub, meter)
+    told_at_s = parse_utc(told) / 1e6
+    asked = (
+        Step("ZCL: Read Attributes", TIME, meter, hub, (told_at_s, told_at_s + 2000)),
+        Step("ZCL: Read Attributes Response", TIME, hub, meter),
+    )
+    if fuel == "electricity":  # whose instructions come by the ribbon
+        await smets1_home.tell(*asked, never=[instruction])
+    else:
+        await smets1_home.tell(instruction, instruction, *asked)
 
 
 # --- DCC's reference requests -----------------------------------------------------------------------

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from judged_home import JudgedHomes, shorts
+from tshark import Step
 
 from smets1.devices.supply import SupplyState
 from smets1.errors import InputError, MisuseError, NoAnswerError
@@ -19,6 +21,7 @@ GPF = '[[device]]\nrole = "gpf"\n'
 GSME = '[[device]]\nrole = "gsme"\n'
 PPMID = '[[device]]\nrole = "ppmid"\n'
 IHD = '[[device]]\nrole = "ihd"\n'
+METERING, PREPAYMENT, DEVICE_INFORMATION = 0x0702, 0x0705, 0xFC03
 
 
 # --- the WAN ---------------------------------------------------------------------------------------
@@ -81,8 +84,9 @@ async def test_the_ribbon_is_cut(smets1_home: Any) -> None:
     assert (await ask(home, "4.1.1", home.esme.eui64)).code == "I0"
 
 
-async def test_the_ppmid_is_out_of_reach(smets1_home: Any) -> None:
+async def test_the_ppmid_is_out_of_reach(smets1_home: JudgedHomes) -> None:
     home = await smets1_home(toml=TOML)
+    hub, away, meter = shorts(home, "chf", "ppmid", "esme")
     home.air.faults.move_away(home.ppmid.eui64)
     answer = await ask(home, "11.2", home.ppmid.eui64)
     assert answer.code.startswith("E")
@@ -92,6 +96,16 @@ async def test_the_ppmid_is_out_of_reach(smets1_home: Any) -> None:
     await home.clock.advance(minutes=10)
     assert (await ask(home, "11.2", home.ppmid.eui64)).code == "I0"
     assert len(answers(home)) == 2
+    (back,) = shorts(home, "ppmid")
+    await smets1_home.tell(
+        Step("ZCL: Read Attributes", DEVICE_INFORMATION, hub, away),  # in vain
+        Step("ZCL Prepayment: Consumer Top Up", PREPAYMENT, away, meter),
+        Step("Rejoin Request", source=away, destination=hub),
+        Step("Rejoin Response", source=hub),
+        Step("ZCL: Read Attributes", DEVICE_INFORMATION, hub, back),
+        Step("ZCL: Read Attributes Response", DEVICE_INFORMATION, back, hub),
+        never=[Step("ZCL Prepayment: Consumer Top Up Response")],
+    )
 
 
 async def test_a_lossy_air_still_makes_a_home(smets1_home: Any) -> None:
@@ -129,7 +143,7 @@ async def test_without_electricity(smets1_home: Any) -> None:
         await home.ppmid.enter_utrn(token)
 
 
-async def test_with_two_ihds(smets1_home: Any) -> None:
+async def test_with_two_ihds(smets1_home: JudgedHomes) -> None:
     second = IHD + 'eui64 = "00-DB-12-34-56-78-90-B5"\n'
     home = await smets1_home(toml=TOML + ESME + CHF + GSME + GPF + PPMID + IHD + second)
     await home.clock.advance(hours=1)
@@ -138,6 +152,16 @@ async def test_with_two_ihds(smets1_home: Any) -> None:
     assert first.screen == other.screen
     log = await ask(home, "8.9", home.chf.eui64)
     assert "00-DB-12-34-56-78-90-B5" in log.values("DeviceID")
+    hub, meter = shorts(home, "chf", "esme")
+    for each in [display.port.network.short_address for display in (first, other)]:
+        await smets1_home.tell(
+            Step("Device Announcement", source=each),
+            Step("ZCL Key Establishment: Confirm Key Data Response", destination=each),
+            Step("Request Key", source=each, destination=hub),
+            Step("Transport Key", source=hub, destination=each),
+            Step("ZCL: Configure Reporting", METERING, each, meter),
+            Step("ZCL: Report Attributes", METERING, meter, each),
+        )
 
 
 async def test_a_stick_is_not_there_yet(smets1_home: Any) -> None:

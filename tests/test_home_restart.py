@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from judged_home import JudgedHomes, shorts
+from tshark import Step
 
 from smets1.errors import ClosedError, LostError
 from smets1.eui64 import format_eui64
@@ -18,6 +20,7 @@ from smets1.tools.duis_ask import answers, ask
 from smets1.tools.home import Home
 
 TOML = "[han]\nreport_interval_s = 600\n[prepayment]\nbalance_pounds = 20\n"
+METERING = 0x0702
 
 
 def associations(home: Home) -> list[int]:
@@ -105,7 +108,7 @@ async def test_closed_and_opened_again(smets1_home: Any, tmp_path: Path) -> None
 
 
 @pytest.mark.slow
-async def test_nobody_joins_afresh(smets1_home: Any, tmp_path: Path) -> None:
+async def test_nobody_joins_afresh(smets1_home: JudgedHomes, tmp_path: Path) -> None:
     home = await smets1_home(toml=TOML, nvm_dir=tmp_path, waits=False)
     count, asked = joins(home), associations(home)
     await home.joined()
@@ -119,6 +122,15 @@ async def test_nobody_joins_afresh(smets1_home: Any, tmp_path: Path) -> None:
     assert count() == 0
     assert asked == [], "no association request"
     assert again.ihd.screen
+    hub, meter, gas_meter = shorts(again, "chf", "esme", "gsme")
+    joining = ("Association Request", "Transport Key", "Request Key")
+    await smets1_home.tell(
+        Step("ZCL: Report Attributes", METERING, meter),
+        Step("ZCL: Report Attributes", METERING, gas_meter, hub),
+        never=[
+            Step(name) for name in (*joining, "ZCL Key Establishment: Initiate Key Establishment Request")
+        ],
+    )
 
 
 async def test_killed_and_opened_again(smets1_home: Any, tmp_path: Path) -> None:
@@ -244,7 +256,7 @@ async def test_two_runs_are_the_same_octets(smets1_home: Any, tmp_path: Path) ->
 
 
 async def test_a_meter_goes_on_reporting_to_who_configured_it_before_the_power_cut(
-    smets1_home: Any, tmp_path: Path
+    smets1_home: JudgedHomes, tmp_path: Path
 ) -> None:
     home = await smets1_home(toml=TOML, nvm_dir=tmp_path)
     meter = home.esme.port.network.short_address
@@ -261,3 +273,6 @@ async def test_a_meter_goes_on_reporting_to_who_configured_it_before_the_power_c
     await again.clock.advance(minutes=5)
     assert 4 <= len(heard) <= 60
     assert set(map(str, heard)) == {str((again.esme.eui64, sorted(wanted)))}
+    hub, meter = shorts(again, "chf", "esme")
+    report = Step("ZCL: Report Attributes", METERING, meter, hub)
+    await smets1_home.tell(*[report] * len(heard), never=[Step("ZCL: Configure Reporting", source=hub)])

@@ -30,4 +30,7 @@ async def test_an_orphan_is_realigned_and_rejoins(smets1_home: JudgedHomes) -> N
         Step("Coordinator Realignment"),
         Step("Rejoin Request", source=meter, destination=HUB),
         Step("Rejoin Response", source=HUB, destination=meter),
+        never=[Step("Association Request", source=meter)],
     )
+    with pytest.raises(AssertionError, match="Orphan Notification"):  # the judge can say so
+        await smets1_home.tell(never=[Step("Orphan Notification")])

@@ -215,3 +215,5 @@ def test_the_judge_can_find_fault(story: Story) -> None:
             Step("ZCL Prepayment: Consumer Top Up Response"),
             Step("Association Request"),
         )
+    with pytest.raises(AssertionError, match="does not come at all"):
+        follow(story.chapter("top-up"), Step("ZCL Prepayment: Consumer Top Up", between_s=(0, 1)))
