@@ -1,8 +1,11 @@
-"""The common layouts of consumption in CSV, told apart by their heading; columns may stand in any order.
+"""The common layouts of consumption in CSV, told apart by their heading; columns may stand in any order, and
+letters be great or small.
 
-- `LCLid,tstp,energy_kWh` (Low Carbon London): several homes in one file, one after the other. `tstp` is GMT
-  the whole year: at both clock changes the file has every half hour once, and a home's morning rise comes one
-  stamp later from the October change on.
+- `LCLid,stdorToU,DateTime,KWH/hh (per half hour)` (Low Carbon London as published), `LCLid,tstp,energy(kWh/hh)`
+  (from Kaggle), `LCLid,tstp,energy_kWh`: several homes in one file, one after the other. The stamps are GMT the
+  whole year: at both clock changes the file has every half hour once, and a home's morning rise comes one stamp
+  later from the October change on.
+- `timestamp (UTC),energyConsumption (kWh)` (n3rgy's download): UTC. One file has one fuel.
 - `local_time,elec_import_kwh,gas_kwh` (n3rgy exports): UK local time. In March 01:00 to 02:00 does not exist.
   In October that hour comes twice: of two equal stamps the first is summer time and the second winter time;
   a single one counts as the first, and the other hour is a gap.
@@ -26,13 +29,16 @@ from smets1.errors import InputError
 
 __all__ = ["Row", "find_layout"]
 
-_TIME_COLUMNS: Final = {"tstp": False, "local_time": True}  # heading -> is UK local time
+# heading -> is UK local time
+_TIME_COLUMNS: Final = {"tstp": False, "local_time": True, "datetime": False, "timestamp (utc)": False}
+_LCL_COLUMNS: Final = ("energy_kwh", "energy(kwh/hh)", "kwh/hh (per half hour)")
+_ONE_FUEL_COLUMN: Final = "energyconsumption (kwh)"
 _COLUMNS: Final = {
-    "electricity": ("elec_import_kwh", "energy_kWh"),
-    "export": ("elec_export_kwh", "energy_kWh"),
-    "gas": ("gas_kwh",),
+    "electricity": ("elec_import_kwh", *_LCL_COLUMNS, _ONE_FUEL_COLUMN),
+    "export": ("elec_export_kwh", *_LCL_COLUMNS, _ONE_FUEL_COLUMN),
+    "gas": ("gas_kwh", _ONE_FUEL_COLUMN),
 }
-_HOME_COLUMN: Final = "LCLid"
+_HOME_COLUMN: Final = "lclid"
 _OFFSET_COLUMNS: Final = {"start": "consumption (kwh)", "interval_start": "consumption"}
 _DAY_COLUMNS: Final = ("date", "reading date")
 _POINT_COLUMNS: Final = ("mpan", "mprn", "mpan core")
@@ -123,20 +129,21 @@ class _StampLayout:
 
     @classmethod
     def of(cls, heading: list[str], *, name: str, fuel: str) -> _StampLayout:
-        times = [label for label in _TIME_COLUMNS if label in heading]
+        labels = [label.lower() for label in heading]
+        times = [label for label in _TIME_COLUMNS if label in labels]
         wanted = _COLUMNS[fuel]
-        values = [label for label in wanted if label in heading]
+        values = [label for label in wanted if label in labels]
         for found, names in ((times, tuple(_TIME_COLUMNS)), (values, wanted)):
             if not found:
                 raise InputError(
                     f"{name}:1: no column {' or '.join(names)} for {fuel}: give the file that heading"
                 )
         return cls(
-            file=_File(name=name, width=len(heading), value_name=values[0]),
-            time=heading.index(times[0]),
+            file=_File(name=name, width=len(heading), value_name=heading[labels.index(values[0])]),
+            time=labels.index(times[0]),
             is_local=_TIME_COLUMNS[times[0]],
-            value=heading.index(values[0]),
-            home=heading.index(_HOME_COLUMN) if _HOME_COLUMN in heading else None,
+            value=labels.index(values[0]),
+            home=labels.index(_HOME_COLUMN) if _HOME_COLUMN in labels else None,
         )
 
     def rows(self, reader: Iterator[list[str]]) -> Iterator[tuple[str | None, Row]]:

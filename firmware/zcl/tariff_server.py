@@ -19,7 +19,14 @@ from smets1.firmware.zcl.fields import Values
 from smets1.firmware.zcl.server import Answer, CommandContext, Handler, reply
 from smets1.firmware.zcl.status import Status
 
-__all__ = ["BLOCK_THRESHOLDS", "PRICE_MATRIX", "TARIFF_INFORMATION", "TARIFF_PARTS", "PartsOf", "TariffServer"]
+__all__ = [
+    "BLOCK_THRESHOLDS",
+    "PRICE_MATRIX",
+    "TARIFF_INFORMATION",
+    "TARIFF_PARTS",
+    "PartsOf",
+    "TariffServer",
+]
 
 TARIFF_INFORMATION: Final = "publish_tariff_information"
 PRICE_MATRIX: Final = "publish_price_matrix"

@@ -40,6 +40,31 @@ def test_london_layout_first_home_or_the_named_one():
         parse(*lines, home="MAC3")
 
 
+@pytest.mark.parametrize(
+    ("heading", "row"),
+    [
+        (
+            "LCLid,stdorToU,DateTime,KWH/hh (per half hour) ,Acorn,Acorn_grouped",
+            "M,Std,{}, 0.25 ,ACORN-A,Affluent",
+        ),
+        ("LCLid,tstp,energy(kWh/hh)", "M,{}, 0.25 "),
+        ("lclid,TSTP,Energy_kWh", "M,{},0.25"),
+    ],
+)
+def test_london_as_its_publishers_have_it(heading, row):
+    stamps = ("2012-10-12 00:30:00.0000000", "2012-10-12 01:00:00.0000000")
+    load = parse(heading, *(row.format(stamp) for stamp in stamps))
+    assert (load.home, load.total_uwh()) == ("M", 500_000_000)
+    assert load.window() == (utc(2012, 10, 12, 0, 30), utc(2012, 10, 12, 1, 30))
+
+
+@pytest.mark.parametrize("fuel", ["electricity", "gas", "export"])
+def test_what_n3rgy_gives_to_download(fuel):
+    lines = ["timestamp (UTC),energyConsumption (kWh)", "2024-07-15 00:00,0.3", "2024-07-15 00:30,0.4"]
+    load = parse(*lines, fuel=fuel)
+    assert (load.total_uwh(), load.window()) == (700_000_000, (utc(2024, 7, 15), utc(2024, 7, 15, 1)))
+
+
 def test_a_row_belongs_to_the_interval_that_begins_at_its_stamp():
     load = parse(LCL, "M,2013-01-01 00:00:00,1", "M,2013-01-01 00:30:00,2")
     assert load.energy_uwh(utc(2013, 1, 1, 0, 30)) == 1_000_000_000
