@@ -1,10 +1,10 @@
 """The common layouts of consumption in CSV, told apart by their heading; columns may stand in any order, and
 letters be great or small.
 
-- `LCLid,stdorToU,DateTime,KWH/hh (per half hour)` (Low Carbon London as published), `LCLid,tstp,energy(kWh/hh)`
-  (from Kaggle), `LCLid,tstp,energy_kWh`: several homes in one file, one after the other. The stamps are GMT the
-  whole year: at both clock changes the file has every half hour once, and a home's morning rise comes one stamp
-  later from the October change on.
+- `LCLid,stdorToU,DateTime,KWH/hh (per half hour)` (Low Carbon London as published),
+  `LCLid,tstp,energy(kWh/hh)` (from Kaggle), `LCLid,tstp,energy_kWh`: several homes in one file, one after the
+  other. The stamps are GMT the whole year: at both clock changes the file has every half hour once, and a
+  home's morning rise comes one stamp later from the October change on.
 - `timestamp (UTC),energyConsumption (kWh)` (n3rgy's download): UTC. One file has one fuel.
 - `local_time,elec_import_kwh,gas_kwh` (n3rgy exports): UK local time. In March 01:00 to 02:00 does not exist.
   In October that hour comes twice: of two equal stamps the first is summer time and the second winter time;
