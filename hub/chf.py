@@ -192,16 +192,24 @@ class Chf(Device):
         time.set("time_status", 0b11)  # master, synchronised
         core.add_server(ENDPOINT, "keep_alive")
         hub = core.add_server(ENDPOINT, "hub_control")
-        hub.bind("device_log_count", lambda: len(self.device_log.listed()))
-        hub.bind("boot_count", lambda: self.wan.boot_count if self.wan else 0)
-        hub.bind("wan_status", self._wan_status)
-        hub.bind("han_channel", lambda: self.port.network.channel if self.port.network else 0)
-        hub.bind("han_pan_id", lambda: self.port.network.pan_id if self.port.network else 0xFFFF)
-        hub.bind("queued_for_gas_meter", lambda: self.gas.waiting_count)
+        status: dict[str, Callable[[], int]] = {
+            "boot_count": lambda: self.wan.boot_count if self.wan else 0,
+            "wan_status": self._wan_status,
+            "han_channel": lambda: self.port.network.channel if self.port.network else 0,
+            "han_pan_id": lambda: self.port.network.pan_id if self.port.network else 0xFFFF,
+            "device_log_count": lambda: len(self.device_log.listed()),
+            "queued_for_gas_meter": lambda: self.gas.waiting_count,
+        }
+        for name, value in status.items():
+            hub.bind(name, value)
+
+        def read_hub_status(_fields: Values) -> Answer:
+            return reply("hub_status", **{name: value() for name, value in status.items()})
+
         for command, answer in (
             ("read_device_log", self.admission.read),
             ("update_device_log", self.admission.update),
-            ("read_hub_status", self._read_hub_status),
+            ("read_hub_status", read_hub_status),
             ("store_image", self._store_image),
             ("offer_image", self._offer_image),
         ):
@@ -234,18 +242,6 @@ class Chf(Device):
     def _log(self, code: HubEvent, eui64: Eui64 | None = None) -> None:
         data = b"" if eui64 is None else eui64.to_bytes(8, "big")
         self.event_log.record(code, time_s=self.civil.zigbee_utc_s(), data=data)
-
-    def _read_hub_status(self, fields: Values) -> Answer:
-        network = self.port.network
-        return reply(
-            "hub_status",
-            boot_count=self.wan.boot_count if self.wan else 0,
-            wan_status=self._wan_status(),
-            han_channel=network.channel if network else 0,
-            han_pan_id=network.pan_id if network else 0xFFFF,
-            device_log_count=len(self.device_log.listed()),
-            queued_for_gas_meter=self.gas.waiting_count,
-        )
 
     # --- firmware -----------------------------------------------------------------------------------------
 

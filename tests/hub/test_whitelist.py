@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from typing import Any
 
@@ -198,6 +199,30 @@ async def test_a_frame_that_is_none(smets1_home: Any, octets: bytes) -> None:
         answer = await home.chf.execute(wan(home, device.eui64, 0x4321, b"\x00\x01\x00\x00\x00"))
         assert answer.status is WanStatus.MALFORMED
     assert home.chf.gas.waiting_count == 0
+
+
+async def test_what_the_hub_says_of_itself(smets1_home: Any) -> None:
+    home = await smets1_home(toml=TOML)
+    home.air.faults.move_away(home.gsme.eui64)
+    await home.clock.advance(minutes=5)
+    frame = command_frame(
+        PREPAYMENT, "get_top_up_log", {"latest_end_time": 0xFFFFFFFE, "number_of_records": 0}
+    )
+    asked = asyncio.ensure_future(home.chf.execute(wan(home, home.gsme.eui64, PREPAYMENT, frame)))
+    await home.clock.advance(seconds=1)
+    network = home.esme.port.network  # as another device knows it
+    told = await obey(home, "read_hub_status")
+    assert told == {
+        "boot_count": home.chf.wan.boot_count,
+        "wan_status": 1,
+        "han_channel": network.channel,
+        "han_pan_id": network.pan_id,
+        "device_log_count": 3,  # the gas meter, the PPMID and the IHD
+        "queued_for_gas_meter": 1,
+    }
+    server = home.chf.app.core.server(1, HUB_CONTROL)
+    assert {name: server.get(name) for name in told} == told
+    asked.cancel()
 
 
 async def test_an_unknown_target(smets1_home: Any) -> None:
