@@ -42,14 +42,21 @@ def cad_topic(eui64: Eui64, *, is_gas: bool) -> str:
 
 
 def cad_messages(
-    model: DisplayModel, eui64: Eui64, *, mpan: str = "", mprn: str = "", supplier: str = ""
+    model: DisplayModel,
+    eui64: Eui64,
+    *,
+    mpan: str = "",
+    mprn: str = "",
+    supplier: str = "",
+    currency: str = "GBP",
 ) -> list[tuple[str, bytes]]:
     """(topic, JSON) of each meter heard so far."""
     found = []
     for is_gas, readings, mpxn in ((False, model.electricity, mpan), (True, model.gas, mprn)):
         if readings.heard_utc_us is not None:
             name = "gasmeter" if is_gas else "electricitymeter"
-            body = {name: _meter(readings, is_gas=is_gas, mpxn=mpxn, supplier=supplier)}
+            meter = _meter(readings, is_gas=is_gas, mpxn=mpxn, supplier=supplier, currency=currency)
+            body = {name: meter}
             text = json.dumps(body, separators=(",", ":"), sort_keys=False)
             found.append((cad_topic(eui64, is_gas=is_gas), text.encode()))
     return found
@@ -77,7 +84,9 @@ def cad_state(
     return f"glow/{cad_id(eui64)}/STATE", json.dumps(body, separators=(",", ":")).encode()
 
 
-def _meter(readings: FuelReadings, *, is_gas: bool, mpxn: str, supplier: str) -> dict[str, Any]:
+def _meter(
+    readings: FuelReadings, *, is_gas: bool, mpxn: str, supplier: str, currency: str
+) -> dict[str, Any]:
     assert readings.heard_utc_us is not None, "asked for only where something was heard"
     view = readings.view(is_gas=is_gas, utc_us=readings.heard_utc_us)
     heard_us = readings.heard_utc_us // 1_000_000 * 1_000_000
@@ -93,7 +102,7 @@ def _meter(readings: FuelReadings, *, is_gas: bool, mpxn: str, supplier: str) ->
         body["power"] = {"value": (view.power_w or 0) / 1000, "units": "kW"}
     if view.is_prepayment and view.balance_mp is not None:
         # An extension: the original was made for credit meters.
-        body["prepayment"] = {"balance": view.balance_mp / 100_000, "currency": "GBP"}
+        body["prepayment"] = {"balance": view.balance_mp / 100_000, "currency": currency}
     return body
 
 

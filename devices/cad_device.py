@@ -17,6 +17,8 @@ from smets1.devices.cad import cad_messages, cad_state
 from smets1.devices.days import SECOND_US
 from smets1.devices.display import FuelReadings
 from smets1.devices.follower import MIRROR_ENDPOINT, Follower
+from smets1.devices.parameter_service import ParameterService
+from smets1.devices.parameters import CAD_PARAMETERS
 from smets1.errors import InputError, LostError, RefusedError
 from smets1.eui64 import Eui64
 from smets1.firmware.device import ENDPOINT, Board, Factory
@@ -53,6 +55,10 @@ class Cad(Follower):
         self._mpan = self._mprn = ""
         self._lqi = 0  # of the last frame
         self._state_hour = -1  # in which the household was last told of the device itself
+        information = self.app.core.server(ENDPOINT, "device_information")
+        self.parameters = ParameterService(information, self.nvm, self.civil, registry=CAD_PARAMETERS)
+        assert self.upkeep is not None, "only the hub has none"
+        self.parameters.follow("clock_synchronisation_interval", self.upkeep.set_time_interval)
         household.attach(_Broker(self))
 
     def start(self) -> None:
@@ -131,7 +137,16 @@ class Cad(Follower):
             if not self.household.is_up:
                 continue
             self._tell_state()
-            for topic, payload in cad_messages(self.model, self.eui64, mpan=self._mpan, mprn=self._mprn):
+            value = self.parameters.book.value
+            messages = cad_messages(
+                self.model,
+                self.eui64,
+                mpan=self._mpan,
+                mprn=self._mprn,
+                supplier=str(value("supplier_name")),
+                currency=str(value("currency")),
+            )
+            for topic, payload in messages:
                 if self._told.get(topic) != payload:
                     self._told[topic] = payload
                     self.household.publish(topic, payload)

@@ -10,14 +10,14 @@ Source: `firmware.zcl.clusters.smets1`, which is ours.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from typing import Any, Final
 
 import cbor2
 
 from smets1.devices.meter import MeterCore
-from smets1.devices.parameters import Access, ParameterBook, Value, parameters_of
+from smets1.devices.parameters import Access, Parameter, ParameterBook, Value, parameters_of
 from smets1.errors import DecodeError, RefusedError
 from smets1.firmware.cbor import load_strict
 from smets1.firmware.civil import CivilClock
@@ -46,11 +46,17 @@ class ParameterService:
         civil: CivilClock,
         *,
         meter: MeterCore | None = None,
+        registry: Iterable[Parameter] | None = None,
         on_change: Callable[[], None] = lambda: None,
         presets: Mapping[str, Value] | None = None,
     ) -> None:
-        """`meter` None: a display. `on_change`: the meter has been changed. `presets`: as of the book."""
-        self.book = ParameterBook(parameters_of(meter), meter, presets=presets)
+        """`meter` None: a display, unless `registry` says what it is. `presets`: as of the book.
+
+        `on_change`: the meter has been changed.
+        """
+        self.book = ParameterBook(
+            parameters_of(meter) if registry is None else registry, meter, presets=presets
+        )
         self._nvm = nvm
         self._civil = civil
         self._on_change = on_change

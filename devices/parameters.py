@@ -26,13 +26,14 @@ from smets1.devices.electricity_meter import ElectricityMeterCore
 from smets1.devices.gas_meter import GasMeterCore
 from smets1.devices.load_limit import MAX_PERIOD_S, MIN_PERIOD_S, LimitedSupply
 from smets1.devices.meter import MeterCore
-from smets1.devices.prepayment import HARD_LIMIT_MP, PaymentMode, PrepaymentConfig
+from smets1.devices.prepayment import HARD_LIMIT_MP, DebtPeriod, PaymentMode, PrepaymentConfig
 from smets1.devices.state import StateReader, pack_state
 from smets1.devices.tamper import SupplyTamperState
 from smets1.errors import InputError, RefusedError
 from smets1.firmware.zcl.status import Status
 
 __all__ = [
+    "CAD_PARAMETERS",
     "DISPLAY_PARAMETERS",
     "ELECTRICITY_PARAMETERS",
     "GAS_PARAMETERS",
@@ -287,6 +288,32 @@ def _rate(index: int) -> Parameter:
     )
 
 
+def _rate_period(index: int) -> Parameter:
+    def write(core: MeterCore, value: Any, utc_us: int) -> None:
+        rates = list(core.account.config.debt_rates)
+        rates[index] = replace(rates[index], period=DebtPeriod(value))
+        core.set_prepayment(replace(core.account.config, debt_rates=(rates[0], rates[1])), utc_us=utc_us)
+
+    return Parameter(
+        name=f"debt_recovery_rate_period_{index + 1}",
+        default=DebtPeriod.DAILY.value,
+        choices=DebtPeriod,
+        source="DUIS 2.3",
+        get=lambda core: core.account.config.debt_rates[index].period.value,
+        set=write,
+    )
+
+
+def _set_rate_cap(core: MeterCore, value: Any, utc_us: int) -> None:
+    cap_mp = None if value == HARD_LIMIT_MP else value
+    core.set_prepayment(replace(core.account.config, debt_rate_cap_mp=cap_mp), utc_us=utc_us)
+
+
+def _get_rate_cap(core: MeterCore) -> int:
+    cap_mp = core.account.config.debt_rate_cap_mp
+    return HARD_LIMIT_MP if cap_mp is None else min(cap_mp, HARD_LIMIT_MP)
+
+
 def _text(name: str, *, part: int, source: str, high: int = 64, pattern: str = "") -> Parameter:
     return Parameter(
         name=name, default="", part=part, source=source, high=high, pattern=pattern, readers=_ALL
@@ -329,8 +356,20 @@ _METER: Final = (
     _money("max_meter_balance", "max_meter_balance_mp", _LIMITS.max_meter_balance_mp),
     _money("max_credit_threshold", "max_credit_threshold_mp", _LIMITS.max_credit_threshold_mp),
     _account("debt_recovery_per_payment", "debt_per_payment_bp", 0, unit="1/100 %", low=0, high=10_000),
+    Parameter(
+        name="debt_recovery_rate_cap",
+        default=HARD_LIMIT_MP,  # as good as none
+        unit="mp",
+        low=0,
+        high=HARD_LIMIT_MP,
+        source="DUIS 2.3; a week's",
+        get=_get_rate_cap,
+        set=_set_rate_cap,
+    ),
     _rate(0),
+    _rate_period(0),
     _rate(1),
+    _rate_period(1),
     _account("suspend_debt_disabled", "suspend_debt_disabled", True),
     _account("suspend_debt_emergency", "suspend_debt_emergency", True),
     Parameter(
@@ -511,6 +550,9 @@ GAS_PARAMETERS: Final = (
 
 DISPLAY_PARAMETERS: Final = _COMMON
 """A display's traffic light follows the power thresholds of the electricity meter."""
+
+CAD_PARAMETERS: Final = tuple(parameter for parameter in _COMMON if parameter.name != "privacy_pin")
+"""A consumer access device has no glass to hide."""
 
 
 def parameters_of(core: MeterCore | None) -> tuple[Parameter, ...]:

@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from smets1.devices.cad_device import Cad
 from smets1.devices.display_device import DisplayDevice
 from smets1.devices.enrolment import PRE_ENROLMENT, DeviceKind, required_of
 from smets1.devices.esme import Esme
@@ -260,7 +261,7 @@ def _judge(key: Key, values: Mapping[str, Any]) -> None:
 def set_parameter(device: Device, name: object, value: object) -> None:
     """As the operator writes it. Raises InputError for one that the device does not take."""
     _book(device)
-    assert isinstance(device, MeterDevice | DisplayDevice), "who has a book"
+    assert isinstance(device, MeterDevice | DisplayDevice | Cad), "who has a book"
     if not isinstance(name, str):
         raise InputError(f"the name of a parameter is a text, not {name!r:.40}")
     try:
@@ -270,7 +271,7 @@ def set_parameter(device: Device, name: object, value: object) -> None:
 
 
 def _book(device: Device) -> ParameterBook:
-    if not isinstance(device, MeterDevice | DisplayDevice):
+    if not isinstance(device, MeterDevice | DisplayDevice | Cad):
         raise InputError(f"{format_eui64(device.eui64)} has no parameters")
     return device.parameters.book
 
@@ -308,6 +309,8 @@ def differences(device: Device, group: str = "DA") -> list[dict[str, Any]]:
     book = _book(device)
     if group not in PRE_ENROLMENT:
         raise InputError(f"no table for Group ID {group!r}: known is {', '.join(PRE_ENROLMENT)}")
+    if isinstance(device, Cad):
+        return []  # nothing is demanded of what only listens
     kind = DeviceKind[type(device).__name__.upper()]
     return [
         {"name": each.name, "part": each.part, "is": each.present, "must_be": each.required}

@@ -13,9 +13,11 @@ from typing import Any
 import pytest
 
 from smets1.devices.cad import cad_topic
+from smets1.errors import InputError
 from smets1.hardware.clock import run
 from smets1.hardware.radio import KeyOrigin
 from smets1.tools.broker import free_port
+from smets1.tools.controls import differences, parameters, set_parameter
 from smets1.tools.duis_ask import ask
 from smets1.tools.home import open_home
 from smets1.tools.home_file import parse_home
@@ -101,6 +103,23 @@ async def test_the_present_is_told_after_the_broker_was_gone(smets1_home: Any) -
     assert later[-1]["electricitymeter"]["timestamp"] > "2023-01-16T01:05"
     stamps = [body["electricitymeter"]["timestamp"] for body in later]
     assert not [stamp for stamp in stamps if "T00:10" < stamp[10:] < "T01:04"]
+
+
+async def test_its_parameters_are_seen_in_what_it_tells(smets1_home: Any) -> None:
+    home = await smets1_home(toml=QUIET + DEVICES)
+    listener = await listen(home)
+    assert [row["name"] for row in parameters(home.cad)] == [
+        *("supplier_name", "supplier_contact", "currency", "clock_synchronisation_interval"),
+    ]
+    set_parameter(home.cad, "supplier_name", "A Supplier")
+    set_parameter(home.cad, "currency", "EUR")
+    with pytest.raises(InputError):
+        set_parameter(home.cad, "privacy_pin", "1234")
+    assert differences(home.cad) == []
+    await home.clock.advance(minutes=5)
+    latest = listener.of(cad_topic(CAD, is_gas=False))[-1]["electricitymeter"]
+    assert latest["energy"]["import"]["supplier"] == "A Supplier"
+    assert latest["prepayment"]["currency"] == "EUR"
 
 
 @pytest.mark.outsider

@@ -9,6 +9,7 @@ from smets1.devices.enrolment import PRE_ENROLMENT, DeviceKind, required_of
 from smets1.devices.load import ConstantLoad, GasFlow
 from smets1.devices.meter import ElectricityMeterCore, GasMeterCore
 from smets1.devices.parameters import (
+    CAD_PARAMETERS,
     DISPLAY_PARAMETERS,
     ELECTRICITY_PARAMETERS,
     GAS_PARAMETERS,
@@ -85,7 +86,7 @@ def test_what_is_written_is_read_and_what_does_not_fit_is_refused(make, paramete
 
 
 def test_names_are_unique():
-    for registry in (ELECTRICITY_PARAMETERS, GAS_PARAMETERS, DISPLAY_PARAMETERS):
+    for registry in (ELECTRICITY_PARAMETERS, GAS_PARAMETERS, DISPLAY_PARAMETERS, CAD_PARAMETERS):
         names = [parameter.name for parameter in registry]
         assert len(names) == len(set(names))
         assert book(esme).names == [p.name for p in ELECTRICITY_PARAMETERS]
@@ -157,3 +158,20 @@ def test_kept_values_survive_and_hostile_records_do_not():
     for end in range(len(octets)):
         with pytest.raises(DecodeError):
             again.decode_into(octets[:end])
+
+
+def test_the_cap_and_the_periods_of_debts_are_those_of_the_account():
+    subject = book(esme)
+    core = subject._core
+    assert (subject.value("debt_recovery_rate_cap"), core.account.config.debt_rate_cap_mp) == (
+        2_147_400_000,
+        None,
+    )
+    subject.write("debt_recovery_rate_cap", 500_000, writer=Access.SUPPLIER, utc_us=START + 1)
+    subject.write("debt_recovery_rate_period_2", 0, writer=Access.SUPPLIER, utc_us=START + 1)
+    subject.write("debt_recovery_rate_2", 700, writer=Access.SUPPLIER, utc_us=START + 1)
+    config = core.account.config
+    assert config.debt_rate_cap_mp == 500_000
+    assert [(rate.rate_mp, rate.period.name) for rate in config.debt_rates] == [(0, "DAILY"), (700, "HOURLY")]
+    subject.write("debt_recovery_rate_cap", 2_147_400_000, writer=Access.SUPPLIER, utc_us=START + 2)
+    assert core.account.config.debt_rate_cap_mp is None
