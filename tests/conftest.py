@@ -16,6 +16,7 @@ import pytest
 import pytest_asyncio
 from hypothesis.internal.conjecture import providers
 from judged_home import JudgedHomes
+from lxml import etree
 
 from smets1.tools.home import Home
 
@@ -68,6 +69,11 @@ def shared_dir() -> Path:
     if not (folder / "contract.md").is_file():
         pytest.skip("no ../shared beside the repository ($SMETS1_SHARED names another place)")
     return folder
+
+
+@pytest.fixture(scope="session")
+def duis_schema(shared_dir: Path) -> etree.XMLSchema:
+    return etree.XMLSchema(etree.parse(shared_dir / "schemas" / "DUIS-5.4.xsd"))
 
 
 @pytest.fixture(scope="session")

@@ -26,12 +26,11 @@ STRANGER = 0x00DB1234567899FF
 
 
 @pytest.fixture(scope="session")
-def valid(shared_dir: Path) -> Any:
+def valid(duis_schema: etree.XMLSchema) -> Any:
     """`valid(answer)` fails where the DUIS schema does not accept it."""
-    schema = etree.XMLSchema(etree.parse(str(shared_dir / "schemas" / "DUIS-5.4.xsd")))
 
     def check(answer: DuisAnswer) -> DuisAnswer:
-        schema.assertValid(etree.fromstring(answer.xml))
+        duis_schema.assertValid(etree.fromstring(answer.xml))
         return answer
 
     return check

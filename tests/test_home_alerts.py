@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -24,11 +23,6 @@ NS = {
     "sr": "http://www.dccinterface.co.uk/ServiceUserGateway",
     "ra": "http://www.dccinterface.co.uk/ResponseAndAlert",
 }
-
-
-@pytest.fixture(scope="session")
-def schema(shared_dir: Path) -> etree.XMLSchema:
-    return etree.XMLSchema(etree.parse(str(shared_dir / "schemas" / "DUIS-5.4.xsd")))
 
 
 class Ear:
@@ -73,9 +67,11 @@ def feel(device: Any, sensor: Sensor, *, is_open: bool = True) -> None:
     device._on_change()
 
 
-async def test_a_tamper_of_each_meter_reaches_its_supplier(smets1_home: JudgedHomes, schema: Any) -> None:
+async def test_a_tamper_of_each_meter_reaches_its_supplier(
+    smets1_home: JudgedHomes, duis_schema: Any
+) -> None:
     home = await smets1_home(toml=CALM)
-    ear = Ear(home, schema)
+    ear = Ear(home, duis_schema)
     tamper = [AlertCode.TAMPER, AlertCode.TERMINAL_COVER_REMOVED]
     feel(home.esme, Sensor.TERMINAL_COVER)
     await home.clock.advance(seconds=5)
@@ -93,9 +89,9 @@ async def test_a_tamper_of_each_meter_reaches_its_supplier(smets1_home: JudgedHo
     await smets1_home.tell(event, taken, event, taken, never=[replace(event, source=meter, between_s=None)])
 
 
-async def test_alerts_wait_while_the_ribbon_is_cut_and_come_once(smets1_home: Any, schema: Any) -> None:
+async def test_alerts_wait_while_the_ribbon_is_cut_and_come_once(smets1_home: Any, duis_schema: Any) -> None:
     home = await smets1_home(toml=CALM)
-    ear, esme = Ear(home, schema), home.esme
+    ear, esme = Ear(home, duis_schema), home.esme
     before = len(ear.device_alerts(esme.eui64))
     home.wire.is_cut = True
     feel(esme, Sensor.METER_COVER)
@@ -125,9 +121,11 @@ async def test_alerts_wait_while_the_ribbon_is_cut_and_come_once(smets1_home: An
     assert ear.device_alerts(esme.eui64)[before + 2 :] == magnet
 
 
-async def test_alerts_of_a_home_without_wan_come_once_when_it_is_back(smets1_home: Any, schema: Any) -> None:
+async def test_alerts_of_a_home_without_wan_come_once_when_it_is_back(
+    smets1_home: Any, duis_schema: Any
+) -> None:
     home = await smets1_home(toml=CALM)
-    ear, esme = Ear(home, schema), home.esme
+    ear, esme = Ear(home, duis_schema), home.esme
     before = len(ear.device_alerts(esme.eui64))
     broker = home.broker
     assert broker is not None
@@ -150,11 +148,11 @@ async def test_alerts_of_a_home_without_wan_come_once_when_it_is_back(smets1_hom
     ("minutes", "code"), [(2, AlertCode.OUTAGE_RESTORED), (60, AlertCode.OUTAGE_RESTORED_LONG)]
 )
 async def test_a_power_cut_has_a_last_gasp_and_a_restoration(
-    smets1_home: Any, schema: Any, minutes: int, code: AlertCode
+    smets1_home: Any, duis_schema: Any, minutes: int, code: AlertCode
 ) -> None:
     toml = CALM + '[[load]]\nfuel = "electricity"\nkind = "constant"\nwatts = 1000\n'
     home = await smets1_home(toml=toml)
-    ear, eui64 = Ear(home, schema), home.esme.eui64
+    ear, eui64 = Ear(home, duis_schema), home.esme.eui64
     await home.clock.advance(hours=1)
     home.esme.meter.advance(home.esme.civil.utc_us())
     register = home.esme.meter.reading
@@ -180,9 +178,11 @@ async def test_a_power_cut_has_a_last_gasp_and_a_restoration(
     assert abs(used - 1000 * passed_h) < 10, "nothing flowed without power"
 
 
-async def test_what_a_meter_says_too_often_comes_as_one_with_a_count(smets1_home: Any, schema: Any) -> None:
+async def test_what_a_meter_says_too_often_comes_as_one_with_a_count(
+    smets1_home: Any, duis_schema: Any
+) -> None:
     home = await smets1_home(toml=CALM)
-    ear, esme = Ear(home, schema), home.esme
+    ear, esme = Ear(home, duis_schema), home.esme
     for _ in range(8):
         feel(esme, Sensor.MAGNET)
         feel(esme, Sensor.MAGNET, is_open=False)
@@ -194,9 +194,9 @@ async def test_what_a_meter_says_too_often_comes_as_one_with_a_count(smets1_home
     assert ear.text(SUPPLIER, "sr:ThrottledAlertCount") == ["3", "3"], "0x8F3F and 0x8F75"
 
 
-async def test_alerts_that_were_switched_off_stay_in_the_log(smets1_home: Any, schema: Any) -> None:
+async def test_alerts_that_were_switched_off_stay_in_the_log(smets1_home: Any, duis_schema: Any) -> None:
     home = await smets1_home(toml=CALM)
-    ear, esme = Ear(home, schema), home.esme
+    ear, esme = Ear(home, duis_schema), home.esme
     before = len(ear.device_alerts(esme.eui64))
     esme.parameters.set("alerts_enabled", False)
     feel(esme, Sensor.MAGNET)
@@ -205,9 +205,9 @@ async def test_alerts_that_were_switched_off_stay_in_the_log(smets1_home: Any, s
     assert esme.meter.log.security[-1].code == AlertCode.STRONG_MAGNETIC_FIELD
 
 
-async def test_a_flat_battery_is_told(smets1_home: Any, schema: Any) -> None:
+async def test_a_flat_battery_is_told(smets1_home: Any, duis_schema: Any) -> None:
     home = await smets1_home(toml=CALM)
-    ear, gsme = Ear(home, schema), home.gsme
+    ear, gsme = Ear(home, duis_schema), home.gsme
     await home.clock.advance(minutes=40)
     gsme.meter.drain_battery(9, utc_us=gsme.civil.utc_us())
     gsme._on_change()

@@ -34,11 +34,6 @@ TIME, MESSAGING, MANAGEMENT, AUTHORISATION = 0x000A, 0x0703, 0x0708, 0xFC01
 Send = Callable[..., Awaitable[DuisAnswer]]
 
 
-@pytest.fixture(scope="session")
-def schema(shared_dir: Path) -> etree.XMLSchema:
-    return etree.XMLSchema(etree.parse(str(shared_dir / "schemas" / "DUIS-5.4.xsd")))
-
-
 def sender(home: Home, schema: etree.XMLSchema) -> Send:
     """`await send("6.12", body, device)`: the final answer, which the schema accepts and is I0."""
 
@@ -106,10 +101,12 @@ def voltage(over: int, under: int, period: int, *, keeps_counters: bool = False)
 # --- electricity -----------------------------------------------------------------------------------
 
 
-async def test_a_load_limit_cuts_off_at_its_time_and_is_taken_back(smets1_home: Any, schema: Any) -> None:
+async def test_a_load_limit_cuts_off_at_its_time_and_is_taken_back(
+    smets1_home: Any, duis_schema: Any
+) -> None:
     toml = CALM + '[[load]]\nfuel = "electricity"\nkind = "constant"\nwatts = 3000\n'
     home = await smets1_home(toml=toml)
-    send, esme = sender(home, schema), home.esme
+    send, esme = sender(home, duis_schema), home.esme
     meter = esme.meter
     assert is_success(await send("6.4.1", load_limit(300, 6900, 30, "Disable"), esme))
     wanted = LoadLimit(threshold_w=6900, period_s=300, restoration_s=30, supply=LimitedSupply.DISABLE)
@@ -145,9 +142,9 @@ async def test_a_load_limit_cuts_off_at_its_time_and_is_taken_back(smets1_home: 
     assert meter.limiter.limit.period_s == 60
 
 
-async def test_voltage_settings_are_read_as_written_and_count(smets1_home: Any, schema: Any) -> None:
+async def test_voltage_settings_are_read_as_written_and_count(smets1_home: Any, duis_schema: Any) -> None:
     home = await smets1_home(toml=CALM)
-    send, esme = sender(home, schema), home.esme
+    send, esme = sender(home, duis_schema), home.esme
     meter = esme.meter
     before = meter.voltage.settings
     assert before == VoltageSettings()
@@ -173,9 +170,9 @@ async def test_voltage_settings_are_read_as_written_and_count(smets1_home: Any, 
     assert meter.voltage.settings == settings, "refused as a whole"
 
 
-async def test_power_thresholds_and_the_tamper_state(smets1_home: Any, schema: Any) -> None:
+async def test_power_thresholds_and_the_tamper_state(smets1_home: Any, duis_schema: Any) -> None:
     home = await smets1_home(toml=CALM)
-    send, esme = sender(home, schema), home.esme
+    send, esme = sender(home, duis_schema), home.esme
     thresholds = element(
         "UpdateDeviceConfigurationInstantaneousPowerThreshold",
         LowMediumPowerThreshold=2301,
@@ -198,10 +195,12 @@ async def test_power_thresholds_and_the_tamper_state(smets1_home: Any, schema: A
     assert esme.meter.tamper.state is SupplyTamperState.LOCKED
 
 
-async def test_the_change_of_tenancy_hides_what_was_before(smets1_home: JudgedHomes, schema: Any) -> None:
+async def test_the_change_of_tenancy_hides_what_was_before(
+    smets1_home: JudgedHomes, duis_schema: Any
+) -> None:
     home = await smets1_home(toml=CALM)
     hub, there, ppmid, ihd = shorts(home, "chf", "esme", "ppmid", "ihd")
-    send, meter = sender(home, schema), home.esme.meter
+    send, meter = sender(home, duis_schema), home.esme.meter
     await home.clock.advance(hours=30)
     home.chf.messages.show("for the old household")
     await home.clock.advance(seconds=10)
@@ -236,10 +235,12 @@ async def test_the_change_of_tenancy_hides_what_was_before(smets1_home: JudgedHo
 # --- gas and the clock ------------------------------------------------------------------------------
 
 
-async def test_gas_conversion_and_flow_are_read_as_written_and_charged(smets1_home: Any, schema: Any) -> None:
+async def test_gas_conversion_and_flow_are_read_as_written_and_charged(
+    smets1_home: Any, duis_schema: Any
+) -> None:
     toml = CALM + '[[load]]\nfuel = "gas"\nkind = "constant"\nwatts = 11000\n'
     home = await smets1_home(toml=toml)
-    send, gsme = sender(home, schema), home.gsme
+    send, gsme = sender(home, duis_schema), home.gsme
     meter = gsme.meter
     assert is_success(await send("6.6", _conversion("40.0", "1.02264"), gsme))
     before, before_fine = meter.registers.quantity, meter.registers.energy_uwh
@@ -295,9 +296,9 @@ def _flow(rate: str, settle: int, measure: int) -> str:
 
 
 @pytest.mark.parametrize("fuel", ["electricity", "gas"])
-async def test_a_clock_that_has_drifted_is_set(smets1_home: JudgedHomes, schema: Any, fuel: str) -> None:
+async def test_a_clock_that_has_drifted_is_set(smets1_home: JudgedHomes, duis_schema: Any, fuel: str) -> None:
     home = await smets1_home(toml=CALM)
-    send = sender(home, schema)
+    send = sender(home, duis_schema)
     device = home.esme if fuel == "electricity" else home.gsme
     await home.clock.advance(hours=1)
     device.civil.set(device.civil.utc_us() + 40_000_000)
@@ -342,7 +343,7 @@ _REFUSED_PROPERLY = ("ECS29b_6.5", "ECS29d_6.5")  # three phases
 
 @pytest.mark.outsider
 async def test_the_reference_requests_are_answered_by_a_whole_home(
-    smets1_home: Any, schema: Any, duis_templates: Path, duis_parser: Path
+    smets1_home: Any, duis_schema: Any, duis_templates: Path, duis_parser: Path
 ) -> None:
     home = await smets1_home(toml=CALM)
     documents, names = [], []
@@ -354,7 +355,7 @@ async def test_the_reference_requests_are_answered_by_a_whole_home(
         xml = request.xml.replace(b"<sr:CommandVariant>4<", b"<sr:CommandVariant>1<")
         assert request.command_variant in (CommandVariant.NON_CRITICAL, CommandVariant.TRANSFORM)
         octets = await home.headend.submit(xml, ServicePath.SEND_COMMAND, wait_s=WAIT_S)
-        schema.assertValid(etree.fromstring(octets))
+        duis_schema.assertValid(etree.fromstring(octets))
         answer = DuisAnswer.of(octets)
         assert answer.code == "I0", (file.name, octets.decode())
         is_refused = file.name.startswith(_REFUSED_PROPERLY)

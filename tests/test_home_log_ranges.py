@@ -31,11 +31,6 @@ YEAR = PROFILE_DAYS * 48
 METERING, MANAGEMENT, METER_DATA = 0x0702, 0x0708, 0xFC05
 
 
-@pytest.fixture(scope="session")
-def schema(shared_dir: Path) -> etree.XMLSchema:
-    return etree.XMLSchema(etree.parse(str(shared_dir / "schemas" / "DUIS-5.4.xsd")))
-
-
 def template(folder: Path, start: str) -> str:
     (path,) = folder.glob(f"{start}*")
     return path.read_text()
@@ -57,7 +52,7 @@ def times_us(answer: DuisAnswer) -> list[int]:
 
 
 async def test_periods_without_entries_and_periods_that_are_none(
-    smets1_home: Any, duis_templates: Path, schema: Any
+    smets1_home: Any, duis_templates: Path, duis_schema: Any
 ) -> None:
     """Of every service that reads a log: valid answers, done and empty, or refused."""
     home = await smets1_home(toml=CALM, start=START)
@@ -71,7 +66,7 @@ async def test_periods_without_entries_and_periods_that_are_none(
             ("2500-01-01T00:00:00Z", "3000-12-31T00:00:00Z"),
         ):
             answer = await post(home, xml, period=period)
-            schema.assertValid(etree.fromstring(answer.xml))
+            duis_schema.assertValid(etree.fromstring(answer.xml))
             assert is_done(answer), (name, period)
             assert answer.root.find("Body") is not None
             assert stamps(answer) == [], (name, period)
@@ -80,7 +75,7 @@ async def test_periods_without_entries_and_periods_that_are_none(
             ("2024-03-31T00:00:00", "2024-04-30T00:00:00"),
         ):
             answer = await post(home, xml, period=period)
-            schema.assertValid(etree.fromstring(answer.xml))
+            duis_schema.assertValid(etree.fromstring(answer.xml))
             assert (answer.code, is_done(answer)) == ("I0", False), name
 
 
@@ -156,7 +151,7 @@ def fill(home: Home) -> int:
 
 @pytest.mark.slow
 async def test_a_full_log_of_395_days_in_one_answer(
-    smets1_home: Any, duis_templates: Path, schema: Any
+    smets1_home: Any, duis_templates: Path, duis_schema: Any
 ) -> None:
     home = await smets1_home(toml=CALM, start="2024-03-31T00:00:00Z")
     end_us = fill(home)
@@ -166,7 +161,7 @@ async def test_a_full_log_of_395_days_in_one_answer(
         asked_us = home.clock.utc_us
         answer = await post(home, template(duis_templates, start), period=EVER)
         assert home.clock.utc_us - asked_us < 60_000_000
-        schema.assertValid(etree.fromstring(answer.xml))
+        duis_schema.assertValid(etree.fromstring(answer.xml))
         found = times_us(answer)
         assert len(found) >= YEAR - 48, "its oldest day may have fallen out meanwhile"
         last = (found[-1] - first_us) // HALF_HOUR_US
@@ -235,7 +230,7 @@ _NOT_FULL = (
 
 @pytest.mark.slow
 async def test_every_log_that_is_full_is_read_whole(
-    smets1_home: Any, duis_templates: Path, schema: Any
+    smets1_home: Any, duis_templates: Path, duis_schema: Any
 ) -> None:
     home = await smets1_home(toml=CALM, start="2024-03-31T23:30:00Z")
     await fill_logs(home)
@@ -245,7 +240,7 @@ async def test_every_log_that_is_full_is_read_whole(
         if "ReadLogPeriod" not in xml or name.startswith(_NOT_FULL):
             continue
         answer = await post(home, xml, period=EVER)
-        schema.assertValid(etree.fromstring(answer.xml))
+        duis_schema.assertValid(etree.fromstring(answer.xml))
         assert is_done(answer), name
         for element, count in FULL.get(srv, {}).items():
             element = _GAS_NAMES.get(element, element) if name.startswith("G") else element
@@ -348,7 +343,7 @@ async def test_a_new_household_does_not_read_the_old_ones_gas_in_the_proxy(
 
 
 async def test_gas_logs_before_the_meter_has_woken_and_after_it_was_taken_away(
-    smets1_home: Any, duis_templates: Path, schema: Any
+    smets1_home: Any, duis_templates: Path, duis_schema: Any
 ) -> None:
     """Without a mirror the hub refuses each of them, in an answer that is valid."""
     home = await smets1_home(toml=CALM, start=START)
@@ -363,7 +358,7 @@ async def test_gas_logs_before_the_meter_has_woken_and_after_it_was_taken_away(
         found = set()
         for _, xml in gas:
             answer = await post(home, xml, period=EVER if "ReadLogPeriod" in xml else None)
-            schema.assertValid(etree.fromstring(answer.xml))
+            duis_schema.assertValid(etree.fromstring(answer.xml))
             found.add((answer.code, is_done(answer)))
         return found
 

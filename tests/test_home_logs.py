@@ -213,11 +213,10 @@ def life(shared_dir: Path, duis_templates: Path) -> Life:
 # --- every one -------------------------------------------------------------------------------------
 
 
-def test_every_reference_request_is_done(life: Life, shared_dir: Path, duis_parser: Path) -> None:
-    schema = etree.XMLSchema(etree.parse(str(shared_dir / "schemas" / "DUIS-5.4.xsd")))
+def test_every_reference_request_is_done(life: Life, duis_schema: etree.XMLSchema, duis_parser: Path) -> None:
     assert len(life.answers) == 44 + 4
     for name, answer in life.answers.items():
-        schema.assertValid(etree.fromstring(answer.xml))
+        duis_schema.assertValid(etree.fromstring(answer.xml))
         assert answer.code == "I0", name
         assert b'MessageSuccess="true"' in answer.xml, answer.xml.decode()
     for parsed in read_back(duis_parser, [answer.xml for answer in life.answers.values()]):

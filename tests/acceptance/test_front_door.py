@@ -59,14 +59,13 @@ def home_toml(wan: str, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def judge(shared_dir: Path, duis_parser: Path) -> Callable[[list[bytes]], list[etree._Element]]:
+def judge(duis_schema: etree.XMLSchema, duis_parser: Path) -> Callable[[list[bytes]], list[etree._Element]]:
     """Documents -> their trees, once the schema and DCC's own parser have taken each."""
-    schema = etree.XMLSchema(etree.parse(shared_dir / "schemas" / "DUIS-5.4.xsd"))
 
     def read(documents: list[bytes]) -> list[etree._Element]:
         trees = [etree.fromstring(document) for document in documents]
         for tree in trees:
-            schema.assertValid(tree)
+            duis_schema.assertValid(tree)
         for tree, parsed in zip(trees, read_back(duis_parser, documents), strict=True):
             assert parsed["header"]["responseCode"] == code(tree)
             assert parsed["header"].get("requestId") is not None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from lxml import etree
 from tests.test_home_configuration import element, sender
 
 from smets1.devices.display import DisplayModel
@@ -87,7 +86,7 @@ def test_it_is_known_after_a_power_cut_which_tenancies_were_heard_of() -> None:
 
 
 async def test_the_gas_meter_alone_is_told_and_the_display_hears_it_from_the_mirror(
-    smets1_home: Any, shared_dir: Any
+    smets1_home: Any, duis_schema: Any
 ) -> None:
     toml = (
         "[han]\nreport_interval_s = 1800\n"
@@ -96,7 +95,6 @@ async def test_the_gas_meter_alone_is_told_and_the_display_hears_it_from_the_mir
         '[[device]]\nrole = "ihd"\n'
     )
     home = await smets1_home(toml=toml)
-    schema = etree.XMLSchema(etree.parse(str(shared_dir / "schemas" / "DUIS-5.4.xsd")))
     await home.clock.advance(hours=30)
     history = home.ihd.model.gas.history
 
@@ -107,7 +105,7 @@ async def test_the_gas_meter_alone_is_told_and_the_display_hears_it_from_the_mir
     assert before > 10_000
     at = format_utc((home.clock.utc_us // 1_000_000 - 60) * 1_000_000)
     body = element("RestrictAccessForChangeOfTenancy", RestrictionDateTime=at)
-    await sender(home, schema)("3.2", body, home.gsme)
+    await sender(home, duis_schema)("3.2", body, home.gsme)
     await home.clock.advance(minutes=40)
     assert home.gsme.meter.tenancy_from_us > 0
     mirrored = await home.ihd.app.read(0, 2, "device_management", ("change_of_tenancy_update_date_time",))

@@ -424,13 +424,12 @@ def code_of(response: etree._Element) -> str:
 
 
 @pytest.fixture(scope="session")
-def schema(shared_dir: Path) -> Any:
+def schema(duis_schema: etree.XMLSchema) -> Any:
     """`schema(root)` fails the test where a response is not valid."""
-    compiled = etree.XMLSchema(etree.parse(str(shared_dir / "schemas" / "DUIS-5.4.xsd")))
 
     def check(root: etree._Element) -> None:
         # A fresh parse: what goes out is octets, not our tree.
         document = etree.fromstring(etree.tostring(root))
-        assert compiled.validate(document), compiled.error_log
+        assert duis_schema.validate(document), duis_schema.error_log
 
     return check

@@ -41,10 +41,11 @@ watts = 2000
 
 
 @pytest.fixture
-async def supplier(smets1_home: Any, shared_dir: Path, duis_templates: Path, duis_parser: Path) -> Any:
+async def supplier(
+    smets1_home: Any, duis_schema: etree.XMLSchema, duis_templates: Path, duis_parser: Path
+) -> Any:
     home = await smets1_home(toml=TOML, start=START)
-    schema = etree.XMLSchema(etree.parse(str(shared_dir / "schemas" / "DUIS-5.4.xsd")))
-    found = Supplier(home, dict(reference_requests(duis_templates)), schema)
+    found = Supplier(home, dict(reference_requests(duis_templates)), duis_schema)
     await home.clock.advance(minutes=3)
     yield found
     parsed = read_back(duis_parser, found.octets)

@@ -549,12 +549,11 @@ async def _carry_out(supplier: Supplier, case: Case, of_fuel: dict[bool, dict[st
 
 
 @pytest.fixture(scope="module")
-def told(shared_dir: Path, duis_templates: Path, duis_parser: Path) -> dict[Case, Told]:
-    schema = etree.XMLSchema(etree.parse(str(shared_dir / "schemas" / "DUIS-5.4.xsd")))
+def told(duis_schema: etree.XMLSchema, duis_templates: Path, duis_parser: Path) -> dict[Case, Told]:
 
     async def main() -> tuple[dict[Case, Told], list[bytes]]:
         home = await open_home(seed=1, toml=TOML, start=START)
-        supplier = Supplier(home, dict(reference_requests(duis_templates)), schema)
+        supplier = Supplier(home, dict(reference_requests(duis_templates)), duis_schema)
         found: dict[Case, Told] = {}
         of_fuel: dict[bool, dict[str, XmlNode]] = {}
         try:

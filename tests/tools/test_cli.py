@@ -147,11 +147,6 @@ def test_each_ready_request_is_valid(srv: str, duis_schema: etree.XMLSchema) -> 
     duis_schema.assertValid(etree.fromstring(ready_request(CATALOGUE[srv]).encode()))
 
 
-@pytest.fixture(scope="session")
-def duis_schema(shared_dir: Path) -> etree.XMLSchema:
-    return etree.XMLSchema(etree.parse(shared_dir / "schemas" / "DUIS-5.4.xsd"))
-
-
 # --- utrn ------------------------------------------------------------------------------------------
 
 
