@@ -12,14 +12,15 @@ from typing import Final
 from smets1.devices.authorisation import KeyConfirmation
 from smets1.devices.meter import ElectricityMeterCore
 from smets1.devices.meter_device import MeterDevice
-from smets1.devices.tokens import TopUpDesk
+from smets1.devices.special_codes import Engineering
+from smets1.devices.tokens import TopUpDesk, TopUpResult
 from smets1.errors import NoAnswerError
 from smets1.firmware.alert_data import LAST_GASP
 from smets1.firmware.device import ENDPOINT, TROUBLE, Board, Factory
 from smets1.firmware.tunnel_service import TunnelClient
 from smets1.firmware.wire import Held, WireEnd
 from smets1.firmware.zcl.clusters.events import EVENTS
-from smets1.firmware.zcl.clusters.smets1 import AUTHORISATION
+from smets1.firmware.zcl.clusters.smets1 import AUTHORISATION, HUB_CONTROL
 from smets1.firmware.zcl.fields import Values
 from smets1.firmware.zcl.frame import command_frame
 from smets1.firmware.zcl.server import CommandContext, Via
@@ -28,6 +29,7 @@ from smets1.firmware.zcl.status import Side
 __all__ = ["Esme"]
 
 _ALERT_PAUSE_S: Final = 60.0
+_JOINING_KEY: Final = "esme/joining"
 
 
 class Esme(MeterDevice):
@@ -56,6 +58,7 @@ class Esme(MeterDevice):
             engineering_pin=engineering_pin,
             mpxn=mpxn,
         )
+        self._joining_wanted = asyncio.Event()
         self.tunnels = TunnelClient(self.app, on_data=lambda _tunnel_id, _data: None)
         self._ribbon = ribbon
         ribbon.handler = self._on_ribbon
@@ -90,6 +93,9 @@ class Esme(MeterDevice):
     def start(self) -> None:
         super().start()
         self.spawn(self.persevere(self._tell_alerts))
+        self.spawn(self.persevere(self._tell_joining))
+        if self.nvm.get(_JOINING_KEY) is not None:
+            self._joining_wanted.set()
 
     async def _tell_alerts(self) -> None:
         """Over the ribbon, which needs no network; while the hub is away they are kept."""
@@ -102,6 +108,33 @@ class Esme(MeterDevice):
                 self.log.info("alerts are kept: %s", error)
                 await asyncio.sleep(_ALERT_PAUSE_S)
                 self._alerts_wanted.set()
+
+    # --- joining ------------------------------------------------------------------------------------
+
+    def on_code(self, result: TopUpResult) -> None:
+        """Joining on and off is the hub's to do, which sits on this meter."""
+        super().on_code(result)
+        code = None if result.special is None else result.special.engineering
+        if code in (Engineering.JOINING_ON, Engineering.JOINING_OFF):
+            self.nvm.put(_JOINING_KEY, bytes([code is Engineering.JOINING_ON]))
+            self._joining_wanted.set()
+
+    async def _tell_joining(self) -> None:
+        """Until the hub has heard of the last such code."""
+        while True:
+            await self._joining_wanted.wait()
+            self._joining_wanted.clear()
+            while (wanted := self.nvm.get(_JOINING_KEY)) is not None:
+                frame = command_frame(HUB_CONTROL, "set_joining", {"is_open": bool(wanted[0])})
+                try:
+                    await self._ribbon.exchange(ENDPOINT, HUB_CONTROL.cluster_id, frame)
+                except TROUBLE as error:
+                    self.log.info("joining: %s", error)
+                    await asyncio.sleep(_ALERT_PAUSE_S)
+                    continue
+                if self.nvm.get(_JOINING_KEY) == wanted:
+                    self.nvm.delete(_JOINING_KEY)
+                    self.nvm.commit()
 
     async def publish_alert(self, fields: Values) -> None:
         frame = command_frame(EVENTS, "publish_event", fields, sender=Side.SERVER)

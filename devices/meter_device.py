@@ -131,7 +131,7 @@ class MeterDevice(Device):
             nvm=self.nvm,
             commit=self._on_keys,
         )
-        self.clusters.on_top_up = self.face.unlock
+        self.clusters.on_top_up = self.on_code
         self.hold = VendHold(lambda: self.face.panel.keypad.is_in_vend_mode)
         assert self.upkeep is not None, "only the hub has none"
         self.settings = SettingClusters(
@@ -197,7 +197,13 @@ class MeterDevice(Device):
         self.settings.on_parameters()
         self._on_change()
 
+    def on_code(self, result: TopUpResult) -> None:
+        """A code has been judged, from wherever it came; nothing of it is committed yet."""
+        self.face.unlock(result)
+
     def _on_keys(self, results: list[TopUpResult]) -> None:
+        for result in results:
+            self.on_code(result)
         self.clusters.metering.touch("supply_status", "instantaneous_demand")
         self.clusters.prepayment.touch("credit_remaining", "credit_status")
         self._on_change()

@@ -77,8 +77,6 @@ class MeterFace:
             self._put()
 
     def _after(self, results: list[TopUpResult]) -> None:
-        for result in results:
-            self.unlock(result)
         self._put()
         self._commit(results)
         self.arm()

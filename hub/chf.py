@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any, Final
 
@@ -28,7 +29,7 @@ from smets1.firmware.wan.messages import WanRequest, WanResponse, WanStatus
 from smets1.firmware.wire import WireEnd
 from smets1.firmware.zcl.clusters import CLUSTERS
 from smets1.firmware.zcl.clusters.events import EVENTS, EventLogId
-from smets1.firmware.zcl.clusters.smets1 import AUTHORISATION
+from smets1.firmware.zcl.clusters.smets1 import AUTHORISATION, HUB_CONTROL
 from smets1.firmware.zcl.fields import Values
 from smets1.firmware.zcl.frame import ZclHeader, command_frame, general_frame
 from smets1.firmware.zcl.general import DefaultResponse
@@ -49,6 +50,7 @@ from smets1.hub.own_firmware import HubFirmware
 
 __all__ = ["Chf"]
 
+_CLOSED_KEY: Final = "hub/closed to joining"
 _PERMIT_S: Final = 254
 _PERMIT_EVERY_S: Final = 240
 
@@ -99,6 +101,7 @@ class Chf(Device):
         self._ribbon = ribbon
         ribbon.handler = self._on_ribbon
         self._has_network = False
+        self._joining_set = asyncio.Event()
         self.admission = Admission(
             self,
             device_log,
@@ -145,15 +148,35 @@ class Chf(Device):
         await super().close()
 
     async def _live(self) -> None:
-        """A coordinator forms its network and keeps it open for devices on the whitelist."""
+        """A coordinator forms its network and keeps it open for devices on the whitelist, if it may."""
         if not await self.port.start():
             await self.port.form()
         self.admission.give_install_keys()
         self._has_network = True
         self.keyed.set()
         while True:
-            await self.port.permit_join(_PERMIT_S)
-            await asyncio.sleep(_PERMIT_EVERY_S)
+            is_open = self.is_open_to_join
+            await self.port.permit_join(_PERMIT_S if is_open else 0)
+            self._joining_set.clear()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_PERMIT_EVERY_S if is_open else None):
+                    await self._joining_set.wait()
+
+    @property
+    def is_open_to_join(self) -> bool:
+        """For what is on the whitelist. An engineering code at the electricity meter closes and opens it."""
+        return self.nvm.get(_CLOSED_KEY) is None
+
+    def _set_joining(self, fields: Values, context: CommandContext) -> Answer:
+        if context.via is not Via.WIRE:
+            return Status.NOT_AUTHORIZED
+        if fields["is_open"]:
+            self.nvm.delete(_CLOSED_KEY)
+        else:
+            self.nvm.put(_CLOSED_KEY, b"\x01")
+        self.nvm.commit()
+        self._joining_set.set()
+        return Status.SUCCESS
 
     def on_network_up(self, info: NetworkInfo) -> None:
         super().on_network_up(info)
@@ -214,6 +237,7 @@ class Chf(Device):
             ("offer_image", self._offer_image),
         ):
             hub.handle(command, self._from_head_end(answer))
+        hub.handle("set_joining", self._set_joining)
         information = core.server(ENDPOINT, "device_information")
         information.bind("firmware_version", lambda: self.images.version)
         information.bind("pending_firmware_version", lambda: self.images.staged_version or 0)
@@ -364,6 +388,9 @@ class Chf(Device):
     def _on_ribbon(self, endpoint: int, cluster_id: int, frame: bytes) -> bytes | None:
         if self.esme is None:
             return None
+        if cluster_id == HUB_CONTROL.cluster_id:  # the hub's own affair
+            context = CommandContext(now_us=self.scheduler.now_us(), via=Via.WIRE)
+            return self.app.execute(ENDPOINT, cluster_id, frame, context)
         try:
             header, _ = ZclHeader.decode(frame)
         except DecodeError:

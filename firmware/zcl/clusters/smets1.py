@@ -117,6 +117,7 @@ HUB_CONTROL: Final = Cluster(
         # firmware from the head end: a piece of the file with that SHA-256; then whom the file is for
         received(0x03, "store_image", "digest:octstr offset:u32 data:octstr16"),
         received(0x04, "offer_image", "digest:octstr count:u8 targets:eui64*count"),
+        received(0x05, "set_joining", "is_open:bool"),  # from the electricity meter, over the ribbon
         generated(
             0x00, "device_log",
             "total:u8 first_index:u8 count:u8 entries:{" + _LOG_ENTRY + "}*count",
