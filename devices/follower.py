@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any, Final
 
 from smets1.devices.days import SECOND_US
@@ -221,5 +222,7 @@ class Follower(Device):
 
     async def read_gas_settings(self) -> None:
         """Once for each report of the gas meter: in between its mirror does not change."""
-        values = await self.app.read(COORDINATOR, MIRROR_ENDPOINT, "device_management", (_TENANCY,))
-        self.model.on_tenancy(int(values.get(_TENANCY) or 0), is_gas=True)
+        with suppress(RefusedError):  # a hub of another make may not tell
+            values = await self.app.read(COORDINATOR, MIRROR_ENDPOINT, "device_management", (_TENANCY,))
+            if _TENANCY in values:
+                self.model.on_tenancy(int(values[_TENANCY] or 0), is_gas=True)

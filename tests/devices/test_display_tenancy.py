@@ -9,6 +9,8 @@ from tests.test_home_configuration import element, sender
 from smets1.devices.display import DisplayModel
 from smets1.firmware.civil import format_utc, from_zigbee_s, zigbee_s
 from smets1.firmware.nvm import MemoryNvm
+from smets1.firmware.zcl.clusters import cluster_named
+from smets1.firmware.zcl.status import Side
 
 HOUR_S = 3600
 DAY_S = 24 * HOUR_S
@@ -83,6 +85,20 @@ def test_it_is_known_after_a_power_cut_which_tenancies_were_heard_of() -> None:
     assert again.messages.shown(from_zigbee_s(START_S + DAY_S)) != []
     again.on_tenancy(START_S + 2 * DAY_S, is_gas=True)
     assert again.messages.shown(from_zigbee_s(START_S + DAY_S)) == []
+
+
+async def test_a_mirror_that_knows_of_no_tenancies_is_followed_all_the_same(smets1_home: Any) -> None:
+    """A hub of another make, say."""
+    home = await smets1_home(toml="[han]\nreport_interval_s = 1800\n")
+    await home.clock.advance(minutes=40)
+    del home.chf.app.core._instances[(2, cluster_named("device_management").cluster_id, Side.SERVER)]
+    home.ihd._gas_settings_of_s = None
+    await home.clock.advance(hours=1)
+    heard_us = home.ihd.model.gas.heard_utc_us
+    assert heard_us is not None
+    assert home.clock.utc_us - heard_us < 2400 * 1_000_000
+    assert home.ihd.model.gas.price_mp_per_kwh is not None
+    assert home.ihd._gas_settings_of_s is not None, "it does not ask for them again and again"
 
 
 async def test_the_gas_meter_alone_is_told_and_the_display_hears_it_from_the_mirror(
