@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from contextlib import suppress
+from functools import partial
 from typing import Any, Final
 
 from smets1.devices.days import SECOND_US
@@ -83,6 +84,7 @@ class Follower(Device):
         self._esme = esme
         self._report_interval_us = report_interval_us
         self._gas_settings_of_s: int | None = None  # the gas meter's report that they were read after
+        self._gas_price_due_us = 0  # until then the mirror tells of a new price by itself
         core = self.app.core
         for cluster in ("metering", "prepayment"):
             core.add_client(ENDPOINT, cluster).handle_reports(self._on_report)
@@ -201,28 +203,37 @@ class Follower(Device):
                 await self.read_gas()
             except TROUBLE as error:
                 self.log.info("gas mirror: %s", error)
+                self._gas_price_due_us = 0  # the hub may have started anew: then nobody is on its list
             await asyncio.sleep(_GAS_EVERY_US / 1e6)
 
     async def read_gas(self) -> None:
         """Read the mirror now. Raises NoAnswerError, RefusedError."""
-        values: dict[str, Any] = {}
-        for cluster, names in (("metering", GAS_METER_ATTRIBUTES), ("prepayment", ACCOUNT_ATTRIBUTES)):
-            values |= await self.app.read(COORDINATOR, MIRROR_ENDPOINT, cluster, names)
+        read = partial(self.app.read, COORDINATOR, MIRROR_ENDPOINT)
+        values = await read("metering", GAS_METER_ATTRIBUTES) | await read("prepayment", _LIVE_ACCOUNT)
         read_s = values.get("reading_snapshot_time")
-        if read_s is not None:  # else the mirror has nothing from the meter yet
-            self.model.gas.take(values, utc_us=from_zigbee_s(read_s))
-            price = await self.app.request(
-                COORDINATOR, MIRROR_ENDPOINT, "price", "get_current_price", command_options=0
-            )
-            self.model.gas.price_mp_per_kwh = signed_amount(price["price"])
-            if read_s != self._gas_settings_of_s:
-                await self.read_gas_settings()
-                self._gas_settings_of_s = read_s
-            self.on_heard()
+        if read_s is None:
+            return  # the mirror has nothing from the meter yet
+        self.model.gas.take(values, utc_us=from_zigbee_s(read_s))
+        if read_s != self._gas_settings_of_s:
+            await self.read_gas_settings()
+            self._gas_settings_of_s = read_s
+        if self.scheduler.now_us() >= self._gas_price_due_us:
+            await self._ask_gas_price()
+        self.on_heard()
 
     async def read_gas_settings(self) -> None:
         """Once for each report of the gas meter: in between its mirror does not change."""
+        read = partial(self.app.read, COORDINATOR, MIRROR_ENDPOINT)
+        self.model.gas.values.update(await read("prepayment", _SETTINGS))
         with suppress(RefusedError):  # a hub of another make may not tell
-            values = await self.app.read(COORDINATOR, MIRROR_ENDPOINT, "device_management", (_TENANCY,))
+            values = await read("device_management", (_TENANCY,))
             if _TENANCY in values:
                 self.model.on_tenancy(int(values[_TENANCY] or 0), is_gas=True)
+
+    async def _ask_gas_price(self) -> None:
+        """Who has asked is told of each new price: asking now and then is enough, as of electricity."""
+        price = await self.app.request(
+            COORDINATOR, MIRROR_ENDPOINT, "price", "get_current_price", command_options=0
+        )
+        self.model.gas.price_mp_per_kwh = signed_amount(price["price"])
+        self._gas_price_due_us = self.scheduler.now_us() + _HOUR_S * SECOND_US

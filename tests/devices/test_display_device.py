@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from smets1.devices.display import SILENT_US, DisplayModel
+from smets1.devices.follower import MIRROR_ENDPOINT
 from smets1.devices.screens import format_money
 from smets1.firmware.zcl.clusters import cluster_named
+from smets1.firmware.zigbee.node import HanNode
+from smets1.hardware.radio import ApsMessage
 
 TOML = (
     "[han]\nreport_interval_s = 60\n"
@@ -98,6 +102,28 @@ async def test_what_it_shows_is_what_the_meter_has(smets1_home: Any) -> None:
         assert gas.values["credit_remaining"] == home.chf.gas.values["prepayment"]["credit_remaining"]
         assert gas.heard_utc_us is not None
         assert gas.price_mp_per_kwh == home.gsme.meter.price_mp_per_kwh, "by way of the mirror"
+
+
+async def test_what_changes_seldom_is_not_asked_for_each_time(
+    smets1_home: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The mirror tells of a new price by itself, and has new settings only with a report of the gas meter."""
+    home = await smets1_home(toml=TOML)
+    await home.clock.advance(hours=1)
+    asked: Counter[int] = Counter()
+    submit = HanNode.submit
+
+    def note(port: HanNode, message: ApsMessage, *rest: Any) -> None:
+        if port is home.ihd.port and message.destination_endpoint == MIRROR_ENDPOINT:
+            asked[message.cluster_id] += 1
+        submit(port, message, *rest)
+
+    monkeypatch.setattr(HanNode, "submit", note)
+    await home.clock.advance(hours=6)
+    counts = {name: asked[cluster_named(name).cluster_id] for name in ("metering", "prepayment", "price")}
+    assert counts["metering"] in (71, 72), "every five minutes"
+    assert counts["prepayment"] in (83, 84, 85), "and the settings every half hour"
+    assert counts["price"] in (5, 6)
 
 
 @pytest.mark.parametrize("interval_s", [900, pytest.param(30, marks=pytest.mark.slow)])
