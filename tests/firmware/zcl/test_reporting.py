@@ -50,6 +50,38 @@ def test_change_waits_for_the_minimum_interval() -> None:
     assert engine.next_timer_us() == 35 * S
 
 
+def test_what_would_follow_soon_goes_along() -> None:
+    _, metering, engine = make()
+    status = ReportingRecord(0, 0x0014, 0x30, 5, 100, None)
+    engine.configure(metering, status, now_us=0)
+    engine.configure(metering, summation(5, 100), now_us=10 * S)
+    engine.on_timer(now_us=100 * S)
+    both = [TypedValue(0x14, 0x30, 2), TypedValue(0, 0x25, 1000)]
+    assert values(engine) == [both], "the second would be due within a tenth of its interval"
+    metering.set("current_summation_delivered", 1010)
+    engine.on_timer(now_us=189 * S)
+    assert values(engine) == [[TypedValue(0, 0x25, 1010)]], "eleven seconds early is too early"
+    engine.on_timer(now_us=200 * S)
+    assert values(engine) == [[TypedValue(0x14, 0x30, 2)]]
+
+
+def test_what_goes_along_keeps_its_minimum_interval() -> None:
+    _, metering, engine = make()
+    engine.configure(metering, ReportingRecord(0, 0x0014, 0x30, 1, 10, None), now_us=0)
+    engine.configure(metering, summation(10, 10), now_us=S // 2)
+    engine.on_timer(now_us=10 * S)
+    assert values(engine) == [[TypedValue(0x14, 0x30, 2)]]
+
+
+def test_asked_anew_for_the_same_it_keeps_its_rhythm() -> None:
+    _, metering, engine = make()
+    engine.configure(metering, summation(5, 30), now_us=0)
+    assert engine.configure(metering, summation(5, 30), now_us=20 * S) is Status.SUCCESS
+    assert engine.next_timer_us() == 30 * S
+    engine.configure(metering, summation(5, 40), now_us=20 * S)
+    assert engine.next_timer_us() == 60 * S
+
+
 def test_discrete_types_report_any_change_and_only_on_change() -> None:
     _, metering, engine = make()
     engine.configure(metering, ReportingRecord(0, 0x0014, 0x30, 0, 0, None), now_us=7)
