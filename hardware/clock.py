@@ -163,7 +163,7 @@ class _WarpSelector(selectors.BaseSelector):
 
 
 _LONGEST_WAIT_S: Final = 3600.0  # a loop that all but stands would wait longer than a selector can
-_TIMER_TURNS: Final = 16  # instants between two looks at signals
+_INNER_TURNS: Final = 64  # turns between two looks at signals
 _EPSILON_US = 0.25  # asyncio hands times over as float seconds; this undoes their rounding
 
 
@@ -183,7 +183,8 @@ class EmulatorLoop(asyncio.SelectorEventLoop):
     is none in the emulated world, and whatever comes before a time-out there still comes before it.
     """
 
-    _stopping: bool  # of asyncio; typeshed does not know it
+    _stopping: bool  # of asyncio; typeshed does not know them
+    _debug: bool
 
     def __new__(cls, speed: float = 1.0) -> Self:
         # Here, since asyncio's destructor stumbles over a loop whose __init__ did not end.
@@ -260,25 +261,46 @@ class EmulatorLoop(asyncio.SelectorEventLoop):
         return self.call_at(self.time() + delay, callback, *args, context=context)
 
     def _run_once(self) -> None:
-        """One turn of asyncio's loop. At speed max, timers that lead to nothing else are run before it.
+        """One turn of asyncio's loop. At speed max, many turns that need no look outside are taken before it.
 
         Nothing changes by that but the time it takes: timers of one instant run in the order asked, then
         whatever they have called for, and only then does time go on.
         """
-        if self._speed == MAX_SPEED:
-            turns = _TIMER_TURNS
-            while turns and not self._inner_ready and self._heap and not self._stopping:
-                self._run_next_instant()
-                turns -= 1
+        if self._speed == MAX_SPEED and not self._debug:
+            ready, heap = self._inner_ready, self._heap
+            for _ in range(_INNER_TURNS):
+                if ready:
+                    self._run_ready()
+                elif heap:
+                    self._run_next_instant()
+                else:
+                    break
+                if self._stopping:
+                    return
         super()._run_once()  # type: ignore[misc]
+
+    def _run_ready(self) -> None:
+        """What is ready, and behind it what is due at this very instant; what those call for, next time."""
+        ready, heap = self._inner_ready, self._heap
+        while heap and heap[0][0] <= self._base_us:
+            ready.append(heapq.heappop(heap)[2])
+        for _ in range(len(ready)):
+            handle = ready.popleft()
+            if not handle._cancelled:
+                handle._run()
 
     def _run_next_instant(self) -> None:
         heap = self._heap
-        if heap[0][2]._cancelled:
-            heapq.heappop(heap)
+        when_us, _, timer = heapq.heappop(heap)
+        if timer._cancelled:
             return
-        now_us = self._base_us = max(self._base_us, heap[0][0])
-        due: deque[Any] = deque()
+        now_us = self._base_us
+        if when_us > now_us:
+            now_us = self._base_us = when_us
+        if not heap or heap[0][0] > now_us:  # alone in its instant, as nearly all are
+            timer._run()
+            return
+        due: deque[Any] = deque((timer,))
         while heap and heap[0][0] <= now_us:
             due.append(heapq.heappop(heap)[2])
         try:
