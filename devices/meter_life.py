@@ -169,7 +169,8 @@ class MeterLife:
     def advance(self, utc_us: int) -> None:
         """Live up to `utc_us`. An earlier time than before changes nothing."""
         while self.now_us <= utc_us:
-            boundary_us = self._boundary_us()
+            # there already, as at every read but the first of an instant: no edge ahead matters
+            boundary_us = utc_us if self.now_us == utc_us else self._boundary_us()
             end_us = min(utc_us, boundary_us)
             crossing_us = self._crossing_us(end_us)
             if crossing_us == self.now_us:
