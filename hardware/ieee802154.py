@@ -148,6 +148,7 @@ def _all_layouts() -> dict[int, _Layout]:
 
 
 _LAYOUTS: Final = _all_layouts()
+_new_tuple: Final = tuple.__new__  # what a NamedTuple calls in the end; once for every frame on the air
 
 
 def peek(psdu: bytes) -> FramePeek | None:
@@ -167,18 +168,21 @@ def peek(psdu: bytes) -> FramePeek | None:
         return None
     values: tuple[int | None, ...] = (*fields.unpack_from(psdu, 2), None)
     is_command = low & 0x0F == FrameType.MAC_COMMAND  # and not secured
-    return FramePeek(
-        low & 0x07,
-        low & _ACK_REQUEST != 0,
-        low & _PENDING != 0,
-        psdu[2],
-        values[layout.destination_pan],
-        values[layout.destination_short],
-        values[layout.destination_eui64],
-        values[layout.source_pan],
-        values[layout.source_short],
-        values[layout.source_eui64],
-        psdu[end] if is_command and len(psdu) > end else None,
+    return _new_tuple(
+        FramePeek,
+        (
+            low & 0x07,
+            low & _ACK_REQUEST != 0,
+            low & _PENDING != 0,
+            psdu[2],
+            values[layout.destination_pan],
+            values[layout.destination_short],
+            values[layout.destination_eui64],
+            values[layout.source_pan],
+            values[layout.source_short],
+            values[layout.source_eui64],
+            psdu[end] if is_command and len(psdu) > end else None,
+        ),
     )
 
 

@@ -140,10 +140,11 @@ class MacLayer(MacDevice):
             self._end_poll(MacStatus.SUCCESS)
             if psdu[0] & 0x10:  # frame pending
                 self.poll(self._parent)
-        if self._is_repeat(source, psdu, now_us):
+        if not payload or payload[2:4] == self.deaf_to:
             return
-        if payload:
-            self.events.append(MacData(source, destination == BROADCAST, payload, lqi))
+        is_broadcast = destination == BROADCAST  # nobody acknowledges it: no transceiver repeats it
+        if is_broadcast or not self._is_repeat(source, psdu, now_us):
+            self.events.append(MacData(source, is_broadcast, payload, lqi))
 
     def _on_command(self, frame: MacFrame, psdu: bytes, lqi: int, now_us: int) -> None:
         if not frame.payload:

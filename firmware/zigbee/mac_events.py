@@ -99,6 +99,7 @@ class MacData:
     lqi: int
 
 
+@light_init
 @dataclass(frozen=True, slots=True)
 class MacConfirm:
     handle: int

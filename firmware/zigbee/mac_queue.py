@@ -98,6 +98,7 @@ class MacCore:
         "actions",
         "beacon_payload",
         "channel",
+        "deaf_to",
         "dropped_count",
         "eui64",
         "events",
@@ -122,6 +123,7 @@ class MacCore:
         self.is_permitting = False
         self.is_rx_on_idle = is_rx_on_idle
         self.beacon_payload = b""
+        self.deaf_to: bytes | None = None  # NWK destination, as on the air, of frames that NWK drops unread
         self.sequence = rng.randrange(256)
         self.dropped_count = 0
         self._rng = rng

@@ -179,13 +179,14 @@ class HanNode:
 
     def _drain(self) -> None:
         """Frames down, events up, one timer. A listener may call back into us: the outer call goes on."""
-        if self._is_draining:
+        stack = self.stack
+        mac, timers = stack.mac, stack.timers
+        if self._is_draining or not (mac.actions or stack.events or timers.has_new):
             return
         self._is_draining = True
-        stack = self.stack
         try:
             while True:
-                if stack.mac.actions:
+                if mac.actions:
                     for action in stack.take_actions():
                         if type(action) is Transmit:
                             self._radio.transmit(action.psdu)
@@ -198,9 +199,10 @@ class HanNode:
                     break
         finally:
             self._is_draining = False
-        next_us = stack.timers.next_timer_us()
-        if next_us is not None and (self._timer is None or next_us < self._timer_us):
-            self._arm(next_us)
+        if timers.has_new:
+            next_us = timers.next_timer_us()
+            if next_us is not None and (self._timer is None or next_us < self._timer_us):
+                self._arm(next_us)
 
     def _dispatch(self, event: object) -> None:
         try:
@@ -218,6 +220,7 @@ class HanNode:
 
     def _on_timer(self) -> None:
         self._timer = None
+        self.stack.timers.has_new = True  # what is left is to be waited for
         if not self._is_closed:
             self.stack.on_timer(now_us=self._scheduler.now_us())
             self._drain()

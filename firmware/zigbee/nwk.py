@@ -117,6 +117,8 @@ class NwkCore:
         self.dirty_devices: dict[Eui64, None] = {}  # so are these devices' records
         self.accepts_unsecured = False  # while joining: the network key comes in an unsecured NWK frame
         self.is_router = role in (NodeRole.COORDINATOR, NodeRole.ROUTER)
+        if not self.is_router:  # mostly link status, four times a minute from each router: not for us to read
+            mac.deaf_to = _TO_ROUTERS
         self._rng = rng
         self._timers = timers
         self._sequence = rng.randrange(256)
@@ -368,8 +370,6 @@ class NwkCore:
             handler(self, event, now_us)
 
     def _on_data(self, data: MacData, now_us: int) -> None:
-        if not self.is_router and data.payload[2:4] == _TO_ROUTERS:
-            return  # mostly link status, four times a minute from each router: nothing that we would read
         try:
             header, offset = NwkHeader.decode(data.payload)
             if header.is_secured:

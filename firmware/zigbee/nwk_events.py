@@ -7,6 +7,7 @@ from enum import IntEnum, unique
 
 from smets1.eui64 import Eui64
 from smets1.firmware.zigbee.aps_frames import UpdateStatus
+from smets1.light_init import light_init
 
 __all__ = [
     "ChildJoined",
@@ -53,6 +54,7 @@ class NwkData:
     previous_eui64: Eui64 | None  # proven by the network key
 
 
+@light_init
 @dataclass(frozen=True, slots=True)
 class NwkConfirm:
     handle: int

@@ -6,6 +6,7 @@ import struct
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import IntEnum, unique
+from functools import lru_cache
 from typing import Final, Self
 
 from smets1.errors import DecodeError
@@ -400,6 +401,7 @@ class LinkStatus:
     is_last: bool = True
 
     @classmethod
+    @lru_cache(maxsize=128)  # four a minute from each router, and most say what the last one said
     def decode(cls, octets: bytes) -> Self:
         _need(octets, 2, "link status")
         count = octets[1] & 0x1F

@@ -10,6 +10,7 @@ from __future__ import annotations
 import random
 from collections import deque
 from dataclasses import replace
+from functools import lru_cache
 from typing import ClassVar, Final
 
 from smets1.firmware.zigbee.mac import MacLayer
@@ -293,7 +294,7 @@ class NwkRouting(NwkBroadcast):
             self._link_status_timer = None
 
     def _send_link_status(self, now_us: int) -> None:
-        entries = []
+        costs = []
         for short_address in sorted(self.neighbours):
             neighbour = self.neighbours[short_address]
             if not neighbour.is_router:
@@ -305,14 +306,8 @@ class NwkRouting(NwkBroadcast):
                     self._remove_neighbour(short_address)
                 continue
             cost = link_cost(neighbour.lqi)
-            entries.append(
-                LinkStatusEntry(
-                    neighbour=short_address,
-                    incoming_cost=cost,
-                    outgoing_cost=min(neighbour.outgoing_cost, 7),
-                )
-            )
-        for status in _in_frames(entries):
+            costs.append((short_address, cost, min(neighbour.outgoing_cost, 7)))
+        for status in _in_frames(tuple(costs)):
             self.send_command(BROADCAST_ROUTERS, status, now_us=now_us)
         jitter_us = self._rng.randrange(-LINK_STATUS_JITTER_US, LINK_STATUS_JITTER_US)
         self._link_status_timer = self._timers.at(
@@ -343,12 +338,20 @@ class NwkRouting(NwkBroadcast):
     }
 
 
-def _in_frames(entries: list[LinkStatusEntry]) -> list[LinkStatus]:
-    """As many as fit into each; each begins with the last neighbour of the one before. Source: 3.4.8.3.3."""
+@lru_cache(maxsize=128)  # most of the time nothing has changed since the last one
+def _in_frames(costs: tuple[tuple[int, int, int], ...]) -> tuple[LinkStatus, ...]:
+    """(neighbour, cost from it, cost to it) each; as many as fit into a frame.
+
+    Each frame begins with the last neighbour of the one before. Source: 3.4.8.3.3.
+    """
+    entries = [
+        LinkStatusEntry(neighbour=neighbour, incoming_cost=incoming, outgoing_cost=outgoing)
+        for neighbour, incoming, outgoing in costs
+    ]
     starts = range(0, max(1, len(entries) - 1), LINK_STATUS_ENTRIES - 1)
     parts = [tuple(entries[start : start + LINK_STATUS_ENTRIES]) for start in starts]
     last = len(parts) - 1
-    return [
+    return tuple(
         LinkStatus(entries=part, is_first=number == 0, is_last=number == last)
         for number, part in enumerate(parts)
-    ]
+    )

@@ -50,6 +50,9 @@ class KeyIdentifier(IntEnum):
     KEY_LOAD = 0x03
 
 
+_KEY_IDENTIFIERS: Final = tuple(KeyIdentifier)
+
+
 @light_init
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuxiliaryHeader:
@@ -69,7 +72,7 @@ class AuxiliaryHeader:
         control = octets[offset]
         if control & 0xC0:
             raise DecodeError("auxiliary header", offset, "reserved control bits are set")
-        key_id = KeyIdentifier((control >> 3) & 3)
+        key_id = _KEY_IDENTIFIERS[(control >> 3) & 3]
         (counter,) = _COUNTER.unpack_from(octets, offset + 1)
         end = offset + 5
         source = sequence = None

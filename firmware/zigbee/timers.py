@@ -26,19 +26,22 @@ class Deadline:
 class TimerQueue:
     """Callbacks get `now_us` first, then their own arguments. Equal times run in the order asked."""
 
-    __slots__ = ("_count", "_heap")
+    __slots__ = ("_count", "_heap", "has_new")
 
     def __init__(self) -> None:
         self._heap: list[tuple[int, int, Deadline]] = []
         self._count = 0
+        self.has_new = False  # since the shell last asked for the earliest
 
     def at(self, when_us: int, callback: Callable[..., None], *args: Any) -> Deadline:
         deadline = Deadline(callback, args)
         self._count += 1
+        self.has_new = True
         heapq.heappush(self._heap, (when_us, self._count, deadline))
         return deadline
 
     def next_timer_us(self) -> int | None:
+        self.has_new = False
         heap = self._heap
         while heap and heap[0][2].callback is None:
             heapq.heappop(heap)

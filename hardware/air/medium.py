@@ -148,8 +148,8 @@ class Air:
             return
         if head is not None:
             for radio in tuple(channel.find(head)):  # a copy: listeners may retune
-                if radio is not sender:
-                    fate = max(fate, self._receive(channel, emission, radio, head))
+                if radio is not sender and (reached := self._receive(channel, emission, radio, head)) > fate:
+                    fate = reached
         if channel.promiscuous:
             self._overhear(channel, emission)
         self._settle(emission, fate)
@@ -198,7 +198,7 @@ class Air:
         octets = self._arrive(channel, emission, radio)
         if isinstance(octets, Fate):
             return octets
-        head = peek(octets)
+        head = emission.head if octets is emission.psdu else peek(octets)
         if head is None or head.frame_type != FrameType.ACKNOWLEDGMENT or not radio.awaits(head):
             return Fate.CORRUPTED
         radio.on_acknowledgement(head, emission.end_us)
@@ -239,7 +239,10 @@ class Air:
 
     def _hand_over(self, emission: Emission, radio: AirRadio, octets: bytes) -> None:
         """To the host, at once or as late and as often as the faults want."""
-        link = CLEAR_LINK if self.faults.is_clear else self._link(emission, radio)
+        if self.faults.is_clear and emission.rssi_dbm is None:
+            radio.on_received(octets, CLEAR_LINK.lqi, CLEAR_LINK.rssi_dbm)
+            return
+        link = self._link(emission, radio)
         rssi_dbm = link.rssi_dbm if emission.rssi_dbm is None else emission.rssi_dbm
         lqi = link.lqi if emission.rssi_dbm is None else lqi_of(rssi_dbm)
         if not link.is_faulty:
