@@ -10,10 +10,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from smets1.devices.days import SECOND_US, date_of_day
+from smets1.devices.days import HOUR_US, SECOND_US, date_of_day, local_day, local_midnight_us
 from smets1.devices.display_history import UseHistory
 from smets1.devices.message_list import MessageList
-from smets1.devices.screens import POWER_THRESHOLDS_W, STERLING, FuelView, HomeView, display_pages
+from smets1.devices.screens import POWER_THRESHOLDS_W, STERLING, FuelView, HomeView, display_pages, hours_page
 from smets1.devices.supply import SupplyState
 from smets1.firmware.civil import from_zigbee_s, local_uk
 from smets1.firmware.nvm import MemoryNvm, Nvm
@@ -124,8 +124,13 @@ class FuelReadings:
         if self.heard_utc_us is None:
             return ()
         days = self.history.last_days(_DAYS_SHOWN, utc_us=utc_us)
-        dates = [(date_of_day(day), use) for day, use in days if use is not None]
-        return tuple((f"{date:%a} {date.day} {date:%b}", use) for date, use in dates)
+        return tuple((short_date(day), use) for day, use in days if use is not None)
+
+
+def short_date(day: int) -> str:
+    """As "Sun 2 Jun"."""
+    date = date_of_day(day)
+    return f"{date:%a} {date.day} {date:%b}"
 
 
 class DisplayModel:
@@ -188,6 +193,17 @@ class DisplayModel:
         """As the meter has them (SRV 6.12)."""
         get, (low, high) = self.electricity.values.get, POWER_THRESHOLDS
         return get(low, POWER_THRESHOLDS_W[0]), get(high, POWER_THRESHOLDS_W[1])
+
+    def hours_page(self, fuel: str, days_back: int, *, utc_us: int) -> list[str]:
+        """What was used in each hour of a local day, so many days before this one."""
+        readings = self.gas if fuel == "gas" else self.electricity
+        day = local_day(utc_us) - days_back
+        begins_us = local_midnight_us(day)
+        hours = [
+            (f"{local_uk(begins_us + index * HOUR_US):%H}", use)
+            for index, use in enumerate(readings.history.hours(day))
+        ]
+        return hours_page(fuel, short_date(day), hours, is_gas=readings is self.gas)
 
     def pages(self, *, utc_us: int) -> dict[str, list[str]]:
         """Page name -> its lines, as the glass shows them."""

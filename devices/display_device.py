@@ -40,7 +40,10 @@ class DisplayDevice(Follower):
     def __init__(self, factory: Factory, board: Board, **options: Any) -> None:
         """`options`: as of a `Follower`."""
         super().__init__(factory, board, **options)
-        self.panel = DisplayPanel(lambda: self.model.view(utc_us=self.civil.utc_us()))
+        self.panel = DisplayPanel(
+            lambda: self.model.view(utc_us=self.civil.utc_us()),
+            lambda fuel, back: self.model.hours_page(fuel, back, utc_us=self.civil.utc_us()),
+        )
         information = self.app.core.server(ENDPOINT, "device_information")
         self.parameters = ParameterService(information, self.nvm, self.civil)
         assert self.upkeep is not None, "only the hub has none"

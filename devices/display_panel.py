@@ -3,13 +3,14 @@
 | key | page | while a code is typed | while an answer is awaited |
 |---|---|---|---|
 | `<` `>` | the page before, the next | - | - |
-| `OK` | PPMID: what the page offers; messages: read (`display_device.py`) | sends the code | - |
+| `OK` | what the page offers; messages: read (`display_device.py`); history: below | sends the code | - |
 | `BACK` | the home page | takes a digit away; with none left ends it | - |
 | 0..9 | PPMID, credit page: begins a code | digit | - |
 
 What OK does follows what the page says: supply READY is switched on; emergency credit on offer is taken.
 The home page offers what the credit page of the first fuel in need does (Secure Pipit 500 guide: "offers
-emergency credit from 'Low credit' and 'Supply off!'"). An IHD only turns pages. A minute without a key
+emergency credit from 'Low credit' and 'Supply off!'"). An IHD only turns pages. On a page of history OK shows
+the hours of today, and each OK after that those of a day before, 45 days back. A minute without a key
 shows the home page again, and a code half typed is gone. Where a privacy PIN is set, digits and OK type it;
 until then nothing else is shown or done.
 
@@ -25,6 +26,7 @@ from enum import Enum, unique
 from typing import Final, Literal
 
 from smets1.devices.days import MINUTE_US, SECOND_US
+from smets1.devices.display_history import HISTORY_DAYS
 from smets1.devices.keypad import CODE_DIGITS
 from smets1.devices.pin import PrivacyLock
 from smets1.devices.screens import DISPLAY_WIDTH, FuelView, HomeView, display_pages, hidden_page
@@ -55,10 +57,14 @@ class Request:
 
 
 class DisplayPanel:
-    """`view` gives what the display knows now."""
+    """`view` gives what the display knows now; `day` the page of hours of a fuel's day so many days back."""
 
-    def __init__(self, view: Callable[[], HomeView]) -> None:
+    def __init__(
+        self, view: Callable[[], HomeView], day: Callable[[Fuel, int], list[str]] = lambda _fuel, _back: []
+    ) -> None:
         self._view = view
+        self._day = day
+        self._days_back: int | None = None  # whose hours are shown; None: the page itself
         self.privacy = PrivacyLock()
         self._page = 0
         self._digits: str | None = None  # a code is being typed, for `_fuel`
@@ -83,6 +89,11 @@ class DisplayPanel:
         self.privacy.on_key(utc_us)
         if self._digits is not None:
             return self._type(self._digits, key, utc_us)
+        if key == "OK" and self._fuel_of_page("history") is not None:
+            back = -1 if self._days_back is None else self._days_back
+            self._days_back = back + 1 if back < HISTORY_DAYS else None
+            return None
+        self._days_back = None
         if key in "<>":
             self._page = (self._page + (1 if key == ">" else -1)) % len(self.pages())
         elif key == "BACK":
@@ -142,7 +153,7 @@ class DisplayPanel:
 
     def _rest(self, utc_us: int) -> None:
         if utc_us >= self._touched_us + IDLE_US and not self._waits:
-            self._page, self._digits = 0, None
+            self._page, self._digits, self._days_back = 0, None, None
 
     # --- glass -----------------------------------------------------------------------------------
 
@@ -162,9 +173,9 @@ class DisplayPanel:
         names = list(self.pages())
         return names[min(self._page, len(names) - 1)]
 
-    def _fuel_of_page(self) -> Fuel | None:
-        """The fuel of a credit page; None on every other page."""
-        fuels: dict[str, Fuel] = {"electricity credit": "electricity", "gas credit": "gas"}
+    def _fuel_of_page(self, kind: str = "credit") -> Fuel | None:
+        """The fuel of a page of that kind; None on every other page."""
+        fuels: dict[str, Fuel] = {f"electricity {kind}": "electricity", f"gas {kind}": "gas"}
         return fuels.get(self.page)
 
     def lines(self, *, utc_us: int) -> list[str]:
@@ -180,6 +191,9 @@ class DisplayPanel:
             return [title, " ".join(groups), "OK to send, BACK to correct"]
         if self._answer and utc_us < self._answer_until_us:
             return [self._fuel.upper(), *self._answer]
+        fuel = self._fuel_of_page("history")
+        if fuel is not None and self._days_back is not None:
+            return self._day(fuel, self._days_back)
         return self.pages()[self.page]
 
 

@@ -33,6 +33,7 @@ __all__ = [
     "format_money",
     "hidden_lines",
     "hidden_page",
+    "hours_page",
     "meter_page",
     "traffic_light",
 ]
@@ -40,6 +41,7 @@ __all__ = [
 DISPLAY_WIDTH: Final = 32
 LCD_WIDTH: Final = 16
 _UNKNOWN: Final = "---"
+_HOUR_WIDTH: Final = 15  # of a column
 STERLING: Final = "£"
 SYMBOLS: Final = {"GBP": STERLING, "EUR": "€"}
 POWER_THRESHOLDS_W: Final = (500, 2000)
@@ -262,6 +264,15 @@ def _history_page(name: str, fuel: FuelView) -> list[str]:
     """The days before today; gas as it was measured."""
     lines = [_row(day, _reading(use, is_gas=fuel.is_gas)) for day, use in fuel.history]
     return [f"{name.upper()} HISTORY", *(lines or ["Nothing yet"])]
+
+
+def hours_page(name: str, date: str, hours: list[tuple[str, int | None]], *, is_gas: bool) -> list[str]:
+    """A day's hours by their local begin, in two columns; a day of a clock change has 23 or 25."""
+    cells = [_row(f"{hour}h", _reading(use, is_gas=is_gas), _HOUR_WIDTH) for hour, use in hours]
+    half = (len(cells) + 1) // 2
+    right = [*cells[half:], ""]
+    rows = [f"{left}  {right[index]}".rstrip() for index, left in enumerate(cells[:half])]
+    return [_row(name.upper(), date), *rows]
 
 
 def _meter_reading_page(name: str, fuel: FuelView) -> list[str]:
