@@ -46,6 +46,9 @@ class _Nothing:
 
     lived: SampleSource
 
+    def last_us(self, until_utc_us: int, /) -> int | None:
+        return self.lived.last_us(until_utc_us)
+
     def next_us(self, from_utc_us: int, /) -> int | None:
         return self.lived.next_us(from_utc_us)
 

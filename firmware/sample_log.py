@@ -72,6 +72,14 @@ class SampleLog:
                 return known[0][0]
         return None
 
+    def last_us(self, until_utc_us: int) -> int | None:
+        """The end of the last half hour that is known and ends up to an instant; None: none does."""
+        for day in sorted((d for d in self._days if d * _DAY_US < until_utc_us), reverse=True):
+            known = self.read(day * _DAY_US, min(until_utc_us, (day + 1) * _DAY_US))
+            if known:
+                return known[-1][0]
+        return None
+
     @property
     def days(self) -> list[int]:
         """The UTC days that are held, ascending."""

@@ -5,7 +5,8 @@ keeps within what APS fragmentation carries to a device with little memory (abou
 
 In: the fields of a question and the log. Out: the fields of its answer. Times in logs are seconds since
 2000 (`time_s`), as on the air.
-Source: SE 1.2 07-5356-19, D.3.3 (GetSampledData, GetSnapshot), D.7 (prepay snapshots), D.11 (events).
+Source: SE 1.2 07-5356-19, D.3.3 (GetProfile, GetSampledData, GetSnapshot), D.7 (prepay snapshots), D.11
+(events).
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import Final, Protocol
 from smets1.errors import RefusedError
 from smets1.firmware.civil import from_zigbee_s, zigbee_s
 from smets1.firmware.zcl.clusters.events import EventLogId
+from smets1.firmware.zcl.clusters.metering import ProfileStatus
 from smets1.firmware.zcl.fields import Values
 from smets1.firmware.zcl.status import Status
 
@@ -24,6 +26,7 @@ __all__ = [
     "EVENTS_A_PAGE",
     "MAX_SAMPLE",
     "NO_SAMPLE",
+    "PERIODS_A_PAGE",
     "SAMPLES_A_PAGE",
     "EventRow",
     "SampleSource",
@@ -31,7 +34,9 @@ __all__ = [
     "Snapshot",
     "event_page",
     "event_values",
+    "no_profile",
     "pick_snapshot",
+    "profile_page",
     "publish",
     "sample_page",
     "samples_of",
@@ -42,6 +47,10 @@ SAMPLES_A_PAGE: Final = 336  # a week of half hours
 EVENTS_A_PAGE: Final = 15  # as many as the nibble of LogPayloadControl can say
 NO_SAMPLE: Final = 0xFFFFFF  # u24 "not available": the interval is not known
 MAX_SAMPLE: Final = NO_SAMPLE - 1
+PERIODS_A_PAGE: Final = 24
+"""Of GetProfile: MaxNumberOfPeriodsDelivered."""
+_HALF_HOURLY: Final = 2  # ProfileIntervalPeriod
+_EVER_US: Final = 1 << 62
 _FULL_INFORMATION: Final = 0x10  # event control, high nibble 1: with the events' data
 
 
@@ -49,6 +58,7 @@ class SampleSource(Protocol):
     """A log of amounts by time; `firmware.sample_log.SampleLog` is one."""
 
     def next_us(self, from_utc_us: int, /) -> int | None: ...
+    def last_us(self, until_utc_us: int, /) -> int | None: ...
     def read(self, start_utc_us: int, end_utc_us: int, /) -> list[tuple[int, int]]: ...
 
 
@@ -60,6 +70,9 @@ class Slots:
 
     def next_us(self, from_utc_us: int, /) -> int | None:
         return next((end_us for end_us, _ in self.rows if end_us >= from_utc_us), None)
+
+    def last_us(self, until_utc_us: int, /) -> int | None:
+        return next((end_us for end_us, _ in reversed(self.rows) if end_us <= until_utc_us), None)
 
     def read(self, start_utc_us: int, end_utc_us: int, /) -> list[tuple[int, int]]:
         return [row for row in self.rows if start_utc_us < row[0] <= end_utc_us]
@@ -91,6 +104,44 @@ def sample_page(fields: Values, source: SampleSource, *, interval_us: int) -> Va
         "sample_type": fields["sample_type"],
         "sample_request_interval": interval_us // 1_000_000,
         "samples": samples,
+    }
+
+
+def profile_page(fields: Values, source: SampleSource, *, interval_us: int, earliest_s: int) -> Values:
+    """GetProfile -> GetProfileResponse: the newest block that ends up to the time asked for, latest first.
+
+    An end time of 0 is now. `earliest_s`: no interval that ends before is told of. A half hour that is not
+    known has NO_SAMPLE.
+    """
+    asked_s, count = fields["end_time"], min(fields["number_of_periods"], PERIODS_A_PAGE)
+    until_us = _EVER_US if asked_s == 0 else from_zigbee_s(asked_s)
+    last_us = source.last_us(until_us) if count else None
+    if last_us is None or zigbee_s(last_us) < earliest_s:
+        nothing = ProfileStatus.NO_INTERVALS_AVAILABLE_FOR_THE_REQUESTED_TIME
+        return _profile(asked_s, nothing if count else ProfileStatus.SUCCESS, [])
+    known = dict(source.read(last_us - count * interval_us, last_us))
+    ends_us = [last_us - place * interval_us for place in range(count)]
+    ends_us = [end_us for end_us in ends_us if zigbee_s(end_us) >= earliest_s]
+    intervals = [min(known[end_us], MAX_SAMPLE) if end_us in known else NO_SAMPLE for end_us in ends_us]
+    while intervals[-1] == NO_SAMPLE:  # before the log begins
+        intervals.pop()
+    is_more = fields["number_of_periods"] > PERIODS_A_PAGE
+    status = ProfileStatus.MORE_PERIODS_REQUESTED_THAN_CAN_BE_RETURNED if is_more else ProfileStatus.SUCCESS
+    return _profile(zigbee_s(last_us), status, intervals)
+
+
+def no_profile(fields: Values, status: ProfileStatus) -> Values:
+    """A GetProfileResponse without intervals."""
+    return _profile(fields["end_time"], status, [])
+
+
+def _profile(end_s: int, status: ProfileStatus, intervals: list[int]) -> Values:
+    return {
+        "end_time": end_s,
+        "status": int(status),
+        "profile_interval_period": _HALF_HOURLY,
+        "number_of_periods_delivered": len(intervals),
+        "intervals": intervals,
     }
 
 

@@ -3,8 +3,8 @@
 The head end sees all of them; who asks from within the home what was used and paid from the change of tenancy
 on. Which part of a log goes into one answer is in `log_pages.py`.
 
-Source: SE 1.2 07-5356-19, D.3.3 (GetSampledData, GetSnapshot), D.7 (GetPrepaySnapshot, GetTopUpLog,
-GetDebtRepaymentLog), D.11 (GetEventLog).
+Source: SE 1.2 07-5356-19, D.3.3 (GetProfile, GetSampledData, GetSnapshot), D.7 (GetPrepaySnapshot,
+GetTopUpLog, GetDebtRepaymentLog), D.11 (GetEventLog).
 """
 
 from __future__ import annotations
@@ -14,15 +14,19 @@ from typing import Final, Protocol
 
 from smets1.errors import RefusedError
 from smets1.firmware.sample_log import HALF_HOUR_US
-from smets1.firmware.zcl.clusters.snapshots import SampleId
+from smets1.firmware.zcl.clusters.metering import ProfileStatus
+from smets1.firmware.zcl.clusters.snapshots import SampleId, SampleType
 from smets1.firmware.zcl.execute import ZclCore
 from smets1.firmware.zcl.fields import Values
 from smets1.firmware.zcl.log_pages import (
+    PERIODS_A_PAGE,
     EventRow,
     SampleSource,
     Snapshot,
     event_page,
+    no_profile,
     pick_snapshot,
+    profile_page,
     sample_page,
     since,
 )
@@ -34,6 +38,10 @@ __all__ = ["DEBT_3", "LogServer", "Logs", "debt_log", "interval_us", "top_up_log
 DEBT_3: Final = 0x02
 """Debt type of the third register, the payment-based one."""
 _ALL_DEBTS: Final = 0xFF
+_CHANNELS: Final = (
+    SampleType.CONSUMPTION_DELIVERED,
+    SampleType.CONSUMPTION_RECEIVED,
+)  # as GetProfile has them
 _NETWORK_SLOT_US: Final = 360_000_000
 
 
@@ -91,6 +99,8 @@ class LogServer:
         self._tenancy_s = tenancy_s
         self._is_from_head_end = is_from_head_end
         metering, prepayment = core.server(endpoint, "metering"), core.server(endpoint, "prepayment")
+        metering.set("max_number_of_periods_delivered", PERIODS_A_PAGE)
+        metering.handle("get_profile", self._get_profile)
         metering.handle("get_sampled_data", self._get_sampled_data)
         metering.handle("get_snapshot", self._get_snapshot)
         prepayment.handle("get_prepay_snapshot", self._get_prepay_snapshot)
@@ -101,6 +111,21 @@ class LogServer:
     def _since_tenancy(self, fields: Values, name: str, context: CommandContext) -> Values:
         """What the head end asks stays as it is."""
         return fields if self._is_from_head_end(context) else since(fields, name, self._tenancy_s())
+
+    def _get_profile(self, fields: Values, context: CommandContext) -> Answer:
+        """What a display of any make asks for: half hours of what came in, or went out."""
+        channel = fields["interval_channel"]
+        problem = ProfileStatus.UNDEFINED_INTERVAL_CHANNEL_REQUESTED
+        try:
+            if channel in _CHANNELS:
+                problem = ProfileStatus.INTERVAL_CHANNEL_NOT_SUPPORTED
+                source = self._logs.sample_source(SampleId.PROFILE, channel)
+                earliest_s = self._since_tenancy({"earliest": 0}, "earliest", context)["earliest"]
+                page = profile_page(fields, source, interval_us=HALF_HOUR_US, earliest_s=earliest_s)
+                return reply("get_profile_response", **page)
+        except RefusedError:
+            pass  # a gas meter sends nothing out
+        return reply("get_profile_response", **no_profile(fields, problem))
 
     def _get_sampled_data(self, fields: Values, context: CommandContext) -> Answer:
         source = self._logs.sample_source(fields["sample_id"], fields["sample_type"])
