@@ -27,6 +27,7 @@ from smets1.firmware.zcl.fields import Values
 from smets1.firmware.zcl.frame import ZclHeader, read_command
 from smets1.firmware.zcl.server import Answer, CommandContext
 from smets1.firmware.zcl.status import FrameType, GeneralCommand, Side, Status
+from smets1.firmware.zcl.types import Value
 from smets1.hardware.radio import COORDINATOR, ApsIndication
 
 __all__ = ["FAST_POLL_US", "WAKE_US", "Gsme"]
@@ -38,6 +39,7 @@ _IDLE_S: Final = 4.0
 _LONGEST_AWAKE_US: Final = 120_000_000
 _MIRROR_KEY: Final = "gsme/mirror"
 _NO_MIRROR: Final = 0xFFFF
+_UNTOLD: Final = object()
 
 _METER_REPORT: Final = (
     "current_summation_delivered",
@@ -107,6 +109,7 @@ class Gsme(MeterDevice):
         self.clusters.metering.handle("mirror_report_attribute_response", self._on_mirror_response)
         self.clusters.metering.handle("mirror_removed", self._on_mirror_removed)
         self._told = self._what_matters()  # as of the last report to the mirror
+        self._told_account: dict[str, Value] = {}  # what changes seldom, as the mirror has it
 
     async def _get_keyed(self) -> bool:
         """Awake while a key is established: the other side waits seconds, not half hours."""
@@ -182,7 +185,7 @@ class Gsme(MeterDevice):
         endpoint = int(answer["endpoint_id"])
         if endpoint == _NO_MIRROR:
             raise RefusedError(Status.INSUFFICIENT_SPACE, "the hub has no room for a mirror")
-        self.mirror_endpoint = endpoint
+        self.mirror_endpoint, self._told_account = endpoint, {}
         self.nvm.put(_MIRROR_KEY, bytes([endpoint]))
         self.nvm.commit()
         self.app.command(
@@ -242,6 +245,7 @@ class Gsme(MeterDevice):
         self._flags_came.clear()
         price = self.clusters.current_price()
         self.app.command(COORDINATOR, endpoint, "price", "publish_price", sender=Side.SERVER, **price)
+        await self._report_account(endpoint)
         registers = self.registers
         await self.app.send_report(COORDINATOR, endpoint, registers.data, registers.data_names)
         await self.app.send_report(COORDINATOR, endpoint, self.clusters.prepayment, _ACCOUNT_REPORT)
@@ -253,6 +257,15 @@ class Gsme(MeterDevice):
         except TimeoutError:
             self.mirror_endpoint = None  # a hub that has taken over knows of none; asking again is safe
             raise NoAnswerError("mirror report", 1, int(_IDLE_S * 1e6)) from None
+
+    async def _report_account(self, endpoint: int) -> None:
+        """What a display may ask of the account besides: limits, debts, last top-ups, alarms; if changed."""
+        cluster = self.clusters.prepayment
+        present = {name: cluster.get(name) for name in cluster.valued if name not in _ACCOUNT_REPORT}
+        news = [name for name, value in present.items() if self._told_account.get(name, _UNTOLD) != value]
+        if news:
+            await self.app.send_report(COORDINATOR, endpoint, cluster, news)
+            self._told_account = present
 
     def _on_mirror_response(self, fields: Values, context: CommandContext) -> Answer:
         flags = fields["notification_flags"]

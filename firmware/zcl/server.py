@@ -175,6 +175,12 @@ class ClusterInstance:
             raise MisuseError(f"{self!r} has no value for {name}")
         return slot.value if slot.getter is None else slot.getter()
 
+    @property
+    def valued(self) -> list[str]:
+        """The attributes that have a value, by name."""
+        rows = self.cluster.attributes_by_id[self.side]
+        return [rows[attribute_id].name for attribute_id in self._slots if attribute_id in rows]
+
     def handle(self, name: str, handler: Handler) -> None:
         """Obey a command that the other side sends."""
         other = Side.CLIENT if self.side is Side.SERVER else Side.SERVER
