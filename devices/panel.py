@@ -32,7 +32,7 @@ from smets1.devices.screens import STERLING, MeterView, hidden_lines, meter_page
 from smets1.devices.supply import SupplyState
 from smets1.devices.tariff import floor_mp
 from smets1.devices.tariff_codes import join_codes
-from smets1.devices.tokens import Refusal, TopUpDesk, TopUpResult
+from smets1.devices.tokens import REFUSALS, Refusal, TopUpDesk, TopUpResult
 from smets1.firmware.civil import local_uk
 from smets1.firmware.zcl.clusters.prepayment import OriginatingDevice
 
@@ -42,6 +42,12 @@ TITLE_US: Final = 2 * SECOND_US
 VALUE_US: Final = 4 * SECOND_US
 MENU_IDLE_US: Final = MINUTE_US
 _CREDIT_PAGE: Final = 1
+_REFUSED_SHOWN: Final = 5
+_SOURCES: Final = {
+    OriginatingDevice.ENERGY_SERVICE_INTERFACE: "WAN",
+    OriginatingDevice.METER: "KEY",
+    OriginatingDevice.IN_HOME_DISPLAY_DEVICE: "HAN",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -276,8 +282,21 @@ class Panel:
             3: lambda: ["SUPPLY", f"OFF CODE {self.meter.supply.reasons:02X}"],
             4: lambda: ["LAST EVENTS", *(f"{e.code:04X}" for e in list(self.meter.log.events)[-5:])],
             5: lambda: ["LAST SECURITY", *(f"{e.code:04X}" for e in list(self.meter.log.security)[-5:])],
+            6: lambda: ["REFUSED CODES", *self._refused_lines()],
         }
-        return pages.get(menu.page, lambda: ["ENGINEERING", "1 TO 5"])()
+        return pages.get(menu.page, lambda: ["ENGINEERING", "1 TO 6"])()
+
+    def _refused_lines(self) -> list[str]:
+        """The last five, latest first: why, what it claimed to be and how it ends, when and whence."""
+        lines: list[str] = []
+        for entry in list(self.desk.refused)[: -_REFUSED_SHOWN - 1 : -1]:
+            when = local_uk(entry.utc_us)
+            lines += [
+                REFUSALS[entry.refusal].text,
+                f"{entry.kind} ...{entry.digits[-5:]}" if entry.digits else "NO NUMBER",
+                f"{when:%d %b %H:%M} {_SOURCES[entry.source]}",
+            ]
+        return lines
 
     # --- NVM -------------------------------------------------------------------------------------
 

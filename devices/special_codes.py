@@ -25,14 +25,15 @@ from dataclasses import dataclass
 from enum import IntEnum, unique
 from typing import Final
 
-from smets1.errors import InputError
+from smets1.errors import DecodeError, InputError
 from smets1.eui64 import Eui64
-from smets1.firmware.utrn import MAX_VALUE, Utrn, ValueClass, make_utrn
+from smets1.firmware.utrn import MAX_VALUE, Utrn, ValueClass, decode_utrn, make_utrn
 
 __all__ = [
     "Engineering",
     "SpecialCode",
     "VendKind",
+    "kind_of",
     "make_refund_code",
     "make_special_code",
     "refundable",
@@ -47,6 +48,7 @@ _RETAIN: Final = 2  # of SUPPLY_CLASS
 _KIND_SHIFT: Final = 11  # of the 13 bits of a value
 _REST: Final = (1 << _KIND_SHIFT) - 1
 _WITH_TARIFF: Final = 3  # as a kind
+_CODE_DIGITS: Final = 20
 _PENNY_MP: Final = 1000
 _POUND_MP: Final = 100_000
 
@@ -98,6 +100,24 @@ def special_code(utrn: Utrn) -> SpecialCode | None:
     if value_class == ENGINEERING_CLASS and kind in (VendKind.DEDUCT, VendKind.SET):
         return SpecialCode(vend=VendKind(kind), amount_mp=rest * _POUND_MP)
     return None
+
+
+def kind_of(digits: str) -> str:
+    """In a word, what a number claims to be, good or not; "?" where the digits do not tell."""
+    try:
+        utrn = decode_utrn(digits[:_CODE_DIGITS])
+    except DecodeError:
+        return "?"
+    special = special_code(utrn)
+    if tariff_parts(utrn):
+        return "TARIFF"
+    if special is None:
+        return "?" if utrn.amount_mp is None else "VEND"
+    if special.retains_credit:
+        return "RETAIN"
+    if special.supply_is_ready is not None:
+        return "SUPPLY"
+    return "VEND" if special.engineering is None else "ENGINEER"
 
 
 def tariff_parts(utrn: Utrn) -> int:

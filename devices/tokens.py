@@ -29,6 +29,7 @@ from smets1.devices.special_codes import (
     Engineering,
     SpecialCode,
     VendKind,
+    kind_of,
     make_refund_code,
     refundable,
     special_code,
@@ -186,6 +187,11 @@ class RefusedEntry:
     source: OriginatingDevice
     digits: str
     refusal: Refusal
+
+    @property
+    def kind(self) -> str:
+        """What the number claimed to be."""
+        return kind_of(self.digits)
 
 
 class TopUpDesk:

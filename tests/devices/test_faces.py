@@ -139,7 +139,7 @@ async def engineering_menu(walk: Walk) -> None:
     walk.press("741", shows="741")
     walk.press("B")
     walk.press(PIN, shows="the PIN")
-    walk.press("B", *"12345", "A")
+    walk.press("B", *"123456", "A")
     for _ in range(3):
         walk.device.press("9", is_held=True)
         walk.device.press("0000B")

@@ -22,6 +22,7 @@ from smets1.devices.tokens import Refusal, TopUpDesk, TopUpResult
 from smets1.errors import DecodeError, InputError
 from smets1.firmware.nvm import MemoryNvm
 from smets1.firmware.utrn import CounterCache, decode_utrn, digits_of_ptut, ptut_of_digits, verify
+from smets1.firmware.zcl.clusters.prepayment import OriginatingDevice
 from smets1.tools.duis_ask import ask
 from smets1.tools.trial_keys import prepayment_key
 
@@ -379,3 +380,30 @@ async def test_the_home_follows_a_tariff_that_was_typed_in(smets1_home: Any) -> 
     assert b"9500" in answer.xml
     await home.clock.advance(hours=13)
     assert home.ihd.screen["electricity cost"][-1].endswith("9.50p"), "it is night"
+
+
+# --- refused numbers ----------------------------------------------------------------------------------
+
+
+def test_the_last_refused_numbers_stand_in_the_engineering_menu() -> None:
+    """Each with time, source, number, type and reason."""
+    person = Person(panel())
+    for text in (
+        token(1, pounds=9)[:-1] + str((int(token(1, pounds=9)[-1]) + 1) % 10),
+        digits_of_ptut(ptut_of_digits(code(2, supply_is_ready=False)) ^ 1),
+        digits_of_ptut(ptut_of_digits(token(3)) ^ 1),
+    ):
+        assert typed(person, text).refusal is not None
+        person.wait(30)
+    person.panel.desk.enter(
+        person.panel.meter, long_code(4, key=bytes(16)), source=OriginatingDevice(2), utc_us=person.now_us
+    )
+    assert [entry.kind for entry in person.panel.desk.refused] == ["?", "SUPPLY", "VEND", "TARIFF"]
+    person.press("9", is_held=True)
+    person.press("7413B6")
+    lines = person.lines
+    assert lines[0] == "REFUSED CODES"
+    assert lines[1::3] == ["Invalid", "Invalid", "Invalid", "Incorrect"]
+    assert [line.split()[0] for line in lines[2::3]] == ["TARIFF", "VEND", "SUPPLY", "?"]
+    assert [line.split()[-1] for line in lines[3::3]] == ["HAN", "KEY", "KEY", "KEY"]
+    assert all(len(line) <= 16 for line in lines)

@@ -214,7 +214,7 @@ def test_the_engineering_menu_opens_with_its_pin_only():
     person.press("74")
     assert person.lines == ["ENGINEERING", "PIN **"]
     person.press("13B")
-    assert person.lines == ["ENGINEERING", "1 TO 5"]
+    assert person.lines == ["ENGINEERING", "1 TO 6"]
     person.panel.meter.feel(Sensor.MAGNET, is_open=True, utc_us=person.now_us)
     person.press("2")
     assert person.lines == ["TAMPER", "COUNT 1", "OPEN 08"]
