@@ -74,6 +74,13 @@ class Terminal:
             assert time.monotonic() < end, f"{texts} not on\n{screen}"
             assert self.process.poll() is None or self.look() != screen, f"ended, {texts} not on\n{screen}"
 
+    def wrote(self, text: str) -> None:
+        """Look until it has been written, even if something else stands there by now."""
+        end = time.monotonic() + PATIENCE_S
+        while text.encode() not in self.written:
+            screen = self.look()
+            assert time.monotonic() < end, f"{text} was not written\n{screen}"
+
     def ended(self) -> int:
         """The exit code; reads on meanwhile, as a program whose terminal is full would wait."""
         end = time.monotonic() + PATIENCE_S
