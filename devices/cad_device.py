@@ -78,9 +78,11 @@ class Cad(Follower):
     async def _read_electricity(self, meter: int) -> None:
         self._mpan = await self._read_site_id(meter, ENDPOINT)
         await super()._read_electricity(meter)
+
+    async def _refresh_electricity(self, meter: int) -> None:
         await self._read_export(meter)
         await self._read_standing_charge(meter, ENDPOINT, self.model.electricity)
-        self.on_heard()
+        await super()._refresh_electricity(meter)
 
     async def _read_export(self, meter: int) -> None:
         with suppress(RefusedError):

@@ -13,7 +13,7 @@ from contextlib import suppress
 from functools import partial
 from typing import Any, Final
 
-from smets1.devices.days import SECOND_US
+from smets1.devices.days import DAY_US, HOUR_US, SECOND_US
 from smets1.devices.display import (
     ACCOUNT_ATTRIBUTES,
     GAS_METER_ATTRIBUTES,
@@ -43,6 +43,8 @@ _SILENT_REPORTS: Final = 4
 _HOUR_S: Final = 3600
 _TENANCY: Final = "change_of_tenancy_update_date_time"
 _MANAGEMENT: Final = (_TENANCY, *POWER_THRESHOLDS)
+_REPORTING: Final = tuple(cluster_named(name).cluster_id for name in ("metering", "prepayment"))
+"""Clusters with values that are reported whether they change or not: silence tells."""
 
 _LIVE_METER: Final = (
     "current_summation_delivered",
@@ -83,7 +85,8 @@ class Follower(Device):
         self._has_doubts = False  # the meter may lack its half of our partner key, or be at another address
         self._esme = esme
         self._report_interval_us = report_interval_us
-        self._gas_settings_of_s: int | None = None  # the gas meter's report that they were read after
+        self._reported_us: dict[int, int] = {}  # by cluster id: when the electricity meter last did
+        self._gas_report_s: int | None = None  # of which all has been read
         self._gas_price_due_us = 0  # until then the mirror tells of a new price by itself
         core = self.app.core
         for cluster in ("metering", "prepayment"):
@@ -109,7 +112,7 @@ class Follower(Device):
                 meter = await self._meet(esme)
                 await self._read_electricity(meter)
                 await self._ask_for_reports(esme, meter)
-                await self._watch()
+                await self._watch(meter)
             except TROUBLE as error:
                 self.log.info("electricity meter: %s", error)
                 self._has_doubts = isinstance(error, NoAnswerError)
@@ -133,8 +136,12 @@ class Follower(Device):
             readings.take(values, utc_us=self.civil.utc_us())
         settings = await self.app.read(meter, ENDPOINT, "device_management", _MANAGEMENT)
         self._take_management(settings)
+        await self._refresh_electricity(meter)
+
+    async def _refresh_electricity(self, meter: int) -> None:
+        """What is not reported, once an hour: a meter that has restarted tells nobody of a new price."""
         price = await self.app.request(meter, ENDPOINT, "price", "get_current_price", command_options=0)
-        readings.price_mp_per_kwh = signed_amount(price["price"])
+        self.model.electricity.price_mp_per_kwh = signed_amount(price["price"])
         self.on_heard()
 
     async def _ask_for_reports(self, esme: Eui64, meter: int) -> None:
@@ -156,18 +163,24 @@ class Follower(Device):
         except RefusedError as error:  # a full table: reports come to who configured them all the same
             self.log.info("%s is not bound: %s", cluster, error)
 
-    async def _watch(self) -> None:
-        """Returns when the meter has been silent for several reports, or an hour is over."""
+    async def _watch(self, meter: int) -> None:
+        """Returns when a cluster of the meter has been silent for several reports, or a day is over."""
         silent_us = max(_SILENT_REPORTS * self._report_interval_us, 60 * SECOND_US)
-        until_us = self.civil.utc_us() + 3600 * SECOND_US
-        while self.civil.utc_us() < until_us:
+        now_us = self.scheduler.now_us()
+        until_us, refresh_us = now_us + DAY_US, now_us + HOUR_US
+        self._reported_us = dict.fromkeys(_REPORTING, now_us)
+        while now_us < until_us:
             await asyncio.sleep(silent_us / 1e6)
-            heard = self.model.electricity.heard_utc_us
-            if heard is None or self.civil.utc_us() - heard > silent_us:
+            now_us = self.scheduler.now_us()
+            if now_us - min(self._reported_us.values()) > silent_us:
                 return
+            if now_us >= refresh_us:
+                await self._refresh_electricity(meter)
+                refresh_us = now_us + HOUR_US
 
     def _on_report(self, values: Values, context: CommandContext) -> None:
         if context.source_eui64 == self._esme:
+            self._reported_us[context.cluster_id] = self.scheduler.now_us()
             self.model.electricity.take(values, utc_us=self.civil.utc_us())
             self.on_heard()
 
@@ -209,24 +222,23 @@ class Follower(Device):
     async def read_gas(self) -> None:
         """Read the mirror now. Raises NoAnswerError, RefusedError."""
         read = partial(self.app.read, COORDINATOR, MIRROR_ENDPOINT)
-        values = await read("metering", GAS_METER_ATTRIBUTES) | await read("prepayment", _LIVE_ACCOUNT)
+        values = await read("metering", GAS_METER_ATTRIBUTES)
         read_s = values.get("reading_snapshot_time")
         if read_s is None:
             return  # the mirror has nothing from the meter yet
-        self.model.gas.take(values, utc_us=from_zigbee_s(read_s))
-        if read_s != self._gas_settings_of_s:
+        if read_s != self._gas_report_s:
+            values |= await read("prepayment", ACCOUNT_ATTRIBUTES)
             await self.read_gas_settings()
-            self._gas_settings_of_s = read_s
+            self._gas_report_s = read_s
+        self.model.gas.take(values, utc_us=from_zigbee_s(read_s))
         if self.scheduler.now_us() >= self._gas_price_due_us:
             await self._ask_gas_price()
         self.on_heard()
 
     async def read_gas_settings(self) -> None:
         """Once for each report of the gas meter: in between its mirror does not change."""
-        read = partial(self.app.read, COORDINATOR, MIRROR_ENDPOINT)
-        self.model.gas.values.update(await read("prepayment", _SETTINGS))
         with suppress(RefusedError):  # a hub of another make may not tell
-            values = await read("device_management", (_TENANCY,))
+            values = await self.app.read(COORDINATOR, MIRROR_ENDPOINT, "device_management", (_TENANCY,))
             if _TENANCY in values:
                 self.model.on_tenancy(int(values[_TENANCY] or 0), is_gas=True)
 
@@ -236,4 +248,4 @@ class Follower(Device):
             COORDINATOR, MIRROR_ENDPOINT, "price", "get_current_price", command_options=0
         )
         self.model.gas.price_mp_per_kwh = signed_amount(price["price"])
-        self._gas_price_due_us = self.scheduler.now_us() + _HOUR_S * SECOND_US
+        self._gas_price_due_us = self.scheduler.now_us() + HOUR_US

@@ -122,7 +122,7 @@ async def test_what_changes_seldom_is_not_asked_for_each_time(
     await home.clock.advance(hours=6)
     counts = {name: asked[cluster_named(name).cluster_id] for name in ("metering", "prepayment", "price")}
     assert counts["metering"] in (71, 72), "every five minutes"
-    assert counts["prepayment"] in (83, 84, 85), "and the settings every half hour"
+    assert counts["prepayment"] in (12, 13), "and the account after each report of the meter"
     assert counts["price"] in (5, 6)
 
 

@@ -92,13 +92,13 @@ async def test_a_mirror_that_knows_of_no_tenancies_is_followed_all_the_same(smet
     home = await smets1_home(toml="[han]\nreport_interval_s = 1800\n")
     await home.clock.advance(minutes=40)
     del home.chf.app.core._instances[(2, cluster_named("device_management").cluster_id, Side.SERVER)]
-    home.ihd._gas_settings_of_s = None
+    home.ihd._gas_report_s = None
     await home.clock.advance(hours=1)
     heard_us = home.ihd.model.gas.heard_utc_us
     assert heard_us is not None
     assert home.clock.utc_us - heard_us < 2400 * 1_000_000
     assert home.ihd.model.gas.price_mp_per_kwh is not None
-    assert home.ihd._gas_settings_of_s is not None, "it does not ask for them again and again"
+    assert home.ihd._gas_report_s is not None, "it does not ask for them again and again"
 
 
 async def test_the_gas_meter_alone_is_told_and_the_display_hears_it_from_the_mirror(
