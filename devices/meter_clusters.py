@@ -145,6 +145,7 @@ class MeterClusters:
         cluster.bind("instantaneous_demand", self._demand)
         for name, period in (("day", Period.TODAY), ("week", Period.WEEK), ("month", Period.MONTH)):
             cluster.bind(f"current_{name}_consumption_delivered", self._use_getter(period))
+            cluster.bind(f"previous_{name}_consumption_delivered", self._before_getter(period))
             if is_gas:  # kWh beside cubic metres, as displays want it
                 cluster.bind(f"current_{name}_alternative_consumption_delivered", self._energy_getter(period))
         if is_gas:
@@ -164,6 +165,9 @@ class MeterClusters:
             return meter.marks.use(period, meter.registers).quantity // _UNIT_WH
 
         return use
+
+    def _before_getter(self, period: Period) -> Callable[[], int]:
+        return lambda: self.present().marks.before(period).quantity // _UNIT_WH
 
     def _energy_getter(self, period: Period) -> Callable[[], int]:
         def use() -> int:

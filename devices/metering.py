@@ -12,6 +12,7 @@ Source: SMETS1 5.7 (operational data), migration guide, 2.8.4 (14 daily entries)
 
 from __future__ import annotations
 
+import datetime as dt
 from collections import deque
 from dataclasses import dataclass
 from enum import IntEnum, unique
@@ -215,17 +216,19 @@ class PeriodUse:
     cost_fine: int
 
 
+_MONTHS_KEPT: Final = 12
 _NOTHING: Final = PeriodUse(quantity=0, energy_uwh=0, cost_fine=0)
 
 
 class PeriodMarks:
-    """Consumption and cost today, this week, this month, and in the span before each."""
+    """Consumption and cost today, this week, this month, in the span before each, and in twelve months."""
 
     def __init__(self, *, utc_us: int) -> None:
         day = local_day(utc_us)
         self._index = [period.index(day) for period in Period]
         self._start = [_NOTHING] * len(Period)
         self._before = [_NOTHING] * len(Period)
+        self._months: list[tuple[int, PeriodUse]] = []  # whole ones, by their index, latest first
 
     def on_midnight(self, registers: Registers, *, utc_us: int) -> None:
         """A local midnight: close the spans that end here."""
@@ -234,7 +237,10 @@ class PeriodMarks:
             index = period.index(local_day(utc_us))
             if index != self._index[period]:
                 is_next = index == self._index[period] + 1
-                self._before[period] = _minus(now, self._start[period]) if is_next else _NOTHING
+                use = _minus(now, self._start[period])
+                self._before[period] = use if is_next else _NOTHING
+                if period is Period.MONTH:
+                    self._months = [(self._index[period], use), *self._months][:_MONTHS_KEPT]
                 self._index[period], self._start[period] = index, now
 
     def on_clock_set(self, registers: Registers, *, utc_us: int) -> None:
@@ -243,6 +249,8 @@ class PeriodMarks:
         for period in Period:
             if period.index(day) < self._index[period]:
                 self._index[period], self._start[period] = period.index(day), now
+        this_month = self._index[Period.MONTH]
+        self._months = [(index, use) for index, use in self._months if index < this_month]
 
     def restart(self, registers: Registers, *, from_us: int) -> None:
         """Spans that began before `from_us` start at the present registers; the spans before are forgotten.
@@ -258,6 +266,8 @@ class PeriodMarks:
                 self._start[period] = now
             if newest_hidden >= self._index[period] - 1:
                 self._before[period] = _NOTHING
+            if period is Period.MONTH:
+                self._months = [(index, use) for index, use in self._months if index > newest_hidden]
 
     def use(self, period: Period, registers: Registers) -> PeriodUse:
         """So far in the span that runs."""
@@ -267,17 +277,22 @@ class PeriodMarks:
         """In the whole span before the one that runs."""
         return self._before[period]
 
+    def months(self) -> list[tuple[dt.date, PeriodUse]]:
+        """The whole months before the one that runs, by their first day, latest first, twelve at most."""
+        return [(dt.date((index - 1) // 12, (index - 1) % 12 + 1, 1), use) for index, use in self._months]
+
     def encode(self) -> bytes:
         rows = [
             (index, *_flat(start), *_flat(before))
             for index, start, before in zip(self._index, self._start, self._before, strict=True)
         ]
-        return pack_state("marks", 1, {"rows": rows})
+        months = [(index, *_flat(use)) for index, use in self._months]
+        return pack_state("marks", 2, {"rows": rows, "months": months})
 
     @classmethod
     def decode(cls, octets: bytes) -> PeriodMarks:
         """Raises DecodeError."""
-        reader = StateReader(octets, kind="marks", versions=(1,))
+        reader = StateReader(octets, kind="marks", versions=(1, 2))
         rows = reader.rows("rows", 7)
         if len(rows) != len(Period):
             raise reader.bad("rows", f"are not {len(Period)}")
@@ -285,6 +300,8 @@ class PeriodMarks:
         marks._index = [row[0] for row in rows]
         marks._start = [_use(row[1:4]) for row in rows]
         marks._before = [_use(row[4:7]) for row in rows]
+        if reader.version > 1:
+            marks._months = [(row[0], _use(row[1:])) for row in reader.rows("months", 4)]
         return marks
 
 

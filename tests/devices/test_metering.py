@@ -126,6 +126,25 @@ def test_today_week_month_follow_local_days():
     assert again.use(Period.WEEK, registers).cost_fine == 2 * 10 * 20_000_000
 
 
+def test_twelve_months_are_kept_and_another_household_sees_its_own():
+    start = utc(2023, 1, 10)
+    registers, marks = Registers(), PeriodMarks(utc_us=start)
+    registers.fit(TARIFF, utc_us=start)
+    for day in range(local_day(start) + 1, local_day(utc(2024, 3, 15))):
+        registers.quantity += 1
+        marks.on_midnight(registers, utc_us=local_midnight_us(day))
+    told = [(f"{first:%b %y}", use.quantity) for first, use in marks.months()]
+    assert told[:3] == [("Feb 24", 29), ("Jan 24", 31), ("Dec 23", 31)]
+    assert (len(told), told[-1]) == (12, ("Mar 23", 31))
+    assert PeriodMarks.decode(marks.encode()).months() == marks.months()
+    assert marks.before(Period.MONTH).quantity == 29
+    back = PeriodMarks.decode(marks.encode())
+    back.on_clock_set(registers, utc_us=utc(2024, 1, 20))
+    assert f"{back.months()[0][0]:%b %y}" == "Dec 23", "January runs again"
+    marks.restart(registers, from_us=utc(2023, 12, 15))
+    assert [f"{first:%b %y}" for first, _ in marks.months()] == ["Feb 24", "Jan 24"]
+
+
 def test_local_days_at_both_clock_changes():
     assert local_midnight_us(local_day(utc(2024, 3, 31, 12))) == utc(2024, 3, 31)
     assert local_midnight_us(local_day(utc(2024, 3, 31, 12)) + 1) == utc(2024, 3, 31, 23)
