@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -57,6 +58,8 @@ class _Parser(argparse.ArgumentParser):
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command line (without the program's name); give its exit code. argparse may exit by itself."""
     words = sys.argv[1:] if argv is None else list(argv)
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a story is followed while it goes on, in a pipe too
+        sys.stdout.reconfigure(line_buffering=True)
     chosen = next((word for word in words if not word.startswith("-")), "")
     parser = _Parser(prog="smets1", description="An emulator of a GB SMETS1 smart-metering home.")
     parser.add_argument("--version", action="version", version=f"smets1 {__version__}")
@@ -67,7 +70,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         if name == chosen:
             command = cast(_Command, importlib.import_module(f"smets1.tools.commands.{name}"))
             command.add_arguments(part)
-    args = parser.parse_args(words)
+    args, unknown = parser.parse_known_args(words)
+    if unknown:  # said by the command itself: its --help is the one that helps
+        parsers.choices[args.command].error(f"unrecognized arguments: {' '.join(unknown)}")
     assert command is not None, "argparse refuses an unknown command"
     return _guarded(command, args)
 

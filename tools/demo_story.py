@@ -151,7 +151,7 @@ class DemoStory:
         return answer
 
     def _say(self, text: str) -> None:
-        print(f"{self._home.clock.utc:%a %H:%M:%S}  {text}", flush=True)
+        print(f"{self._home.clock.utc:%a %H:%M:%S}  {text}")
 
     @staticmethod
     def _require(is_so: bool, otherwise: str) -> None:

@@ -81,7 +81,7 @@ async def _run(config: HomeConfig, args: argparse.Namespace) -> None:
             url = await _serve(home, stack)
             if not args.quiet and not is_live:
                 note = {"listening": url} if args.json else f"listening on {url}"
-                print(json.dumps(note) if args.json else note, flush=True)
+                print(json.dumps(note) if args.json else note)
         try:
             if is_live:
                 await _live(home, stopped, args.duration_s, url)
@@ -156,7 +156,7 @@ def _summarise(home: Home, *, as_json: bool) -> None:
             }
             for meter in meters
         ]
-        print(json.dumps({"utc": str(home.clock), "seed": home.config.seed, "meters": rows}), flush=True)
+        print(json.dumps({"utc": str(home.clock), "seed": home.config.seed, "meters": rows}))
         return
     print(f"{home.clock}  seed {home.config.seed}")
     for meter in meters:
@@ -167,4 +167,3 @@ def _summarise(home: Home, *, as_json: bool) -> None:
             f"  {format_eui64(meter.eui64)}  {type(meter).__name__:<5} {reading:>12} {unit:<4}"
             f" balance {balance:>8}  supply {meter.meter.supply.state.name.lower()}"
         )
-    sys.stdout.flush()
