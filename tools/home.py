@@ -55,7 +55,7 @@ from smets1.tools.home_radios import HomeRadios
 from smets1.tools.home_wan import HomeWan
 from smets1.tools.keys_file import KeyRing
 from smets1.tools.live_faults import LiveFaults
-from smets1.tools.new_file import NewFile, require_writable
+from smets1.tools.new_file import NewFile, make_folder, require_writable
 from smets1.tools.toml_reader import parse_instant
 from smets1.tools.trial_keys import engineering_pin, sua_key
 
@@ -113,7 +113,7 @@ class Home:
         self.seeds = SeedTree(config.seed)
         self._loop = loop
         if nvm_dir is not None:
-            _make_folder(nvm_dir)
+            make_folder(nvm_dir, "NVM")
         self._store = NvmStore.open(nvm_dir / "home.nvm" if nvm_dir else ":memory:")
         self._home_nvm = self._store.device("home")
         self.civil = CivilClock(loop, self._epoch_utc_us() - loop.now_us())
@@ -463,15 +463,6 @@ class Home:
         if household is None or household.memory is None:
             raise MisuseError("only a CAD with the broker memory: has one here")
         return household.memory
-
-
-def _make_folder(nvm_dir: Path) -> None:
-    try:
-        nvm_dir.mkdir(parents=True, exist_ok=True)
-    except FileExistsError:
-        raise InputError(f"NVM {nvm_dir}: is a file: give a folder") from None
-    except OSError as error:
-        raise InputError(f"NVM {nvm_dir}: cannot be made: {error.strerror}") from None
 
 
 async def open_home(

@@ -1,4 +1,4 @@
-"""Files that a run writes: they take their place only when the run has begun.
+"""Files and folders that a command writes: files take their place only when the run has begun.
 
 A run that cannot start leaves nothing half written, and an older file of that name is still whole.
 """
@@ -11,7 +11,7 @@ from pathlib import Path
 
 from smets1.errors import InputError
 
-__all__ = ["NewFile", "require_writable"]
+__all__ = ["NewFile", "make_folder", "require_writable"]
 
 
 class NewFile:
@@ -48,3 +48,13 @@ def require_writable(path: Path, what: str) -> None:
     else:
         return
     raise InputError(f"{what} {path}: {reason}")
+
+
+def make_folder(folder: Path, what: str, *, mode: int = 0o777) -> None:
+    """Make it, and those above it, where it is not there. Raises InputError, one line."""
+    try:
+        folder.mkdir(mode=mode, parents=True, exist_ok=True)
+    except FileExistsError:
+        raise InputError(f"{what} {folder}: is a file: give a folder") from None
+    except OSError as error:
+        raise InputError(f"{what} {folder}: cannot be made: {error.strerror}") from None

@@ -54,6 +54,47 @@ def test_version_and_usage(capsys: pytest.CaptureFixture[str]) -> None:
     assert "invalid choice: 'runn'" in error_line(capsys)
 
 
+def test_an_option_that_is_none_names_the_command_whose_help_helps(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert run("run", "home.toml", "--nope") == 2
+    assert error_line(capsys) == "smets1 run: unrecognized arguments: --nope (see smets1 run --help)"
+
+
+def test_a_story_is_read_in_a_pipe_while_it_goes_on(repository: Path) -> None:
+    """A script at speed 1 takes an hour, and whoever pipes it into a file or `tee` looks on."""
+    code = "import sys; from smets1.tools.cli import main\nmain(['srv', '1.1.1'])\nprint(sys.stdout.line_buffering)"
+    environment = {**os.environ, "PYTHONPATH": str(repository / "src")}
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True, timeout=60
+    )
+    assert done.stdout.endswith("True\n")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("init", "file"),
+        ("keys", "make", "file"),
+        ("migrate", "--out", "file"),
+        ("scenario", "script.toml", "--out", "file"),
+        ("scenario", "row-1-both-rotated", "--out", "."),
+    ],
+)
+def test_a_file_is_no_folder(
+    words: tuple[str, ...],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("file", "row-1-both-rotated"):
+        Path(name).touch()
+    Path("script.toml").write_text('[[step]]\ndo = "join"\n', encoding="utf-8")
+    assert run(*words) == 1
+    assert error_line(capsys).endswith(": is a file: give a folder")
+
+
 @pytest.mark.parametrize("command", ["", *COMMANDS])
 def test_help_imports_nothing_slow(command: str, repository: Path) -> None:
     """What makes a start slow is imports; a clock in a test would only measure the machine."""

@@ -9,6 +9,7 @@ from importlib import resources
 from pathlib import Path
 
 from smets1.errors import InputError
+from smets1.tools.new_file import make_folder
 
 __all__ = ["add_arguments", "run"]
 
@@ -36,7 +37,7 @@ def write_template(folder: Path, *, is_forced: bool = False) -> Path:
     path = folder / "home.toml"
     if path.exists() and not is_forced:
         raise InputError(f"{path} is there already: --force replaces it")
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder, "DIR")
     part = folder / f".home.toml.{os.getpid()}"
     try:
         part.write_text(text, encoding="utf-8")

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Final
 from smets1.errors import InputError
 from smets1.eui64 import Eui64, format_eui64
 from smets1.tools.arguments import eui64
+from smets1.tools.new_file import make_folder
 
 if TYPE_CHECKING:
     from smets1.headend.pki import FilePki
@@ -51,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
     if args.action == "make":
         parties = _reference_parties()
         _refuse_present(folder, [_AUTHORITY, *parties])
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_folder(folder, "DIR", mode=0o700)
         pki = FilePki.create()
         written = [*_write(folder, _AUTHORITY, *pki.authority_pem())]
     else:

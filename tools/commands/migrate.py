@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from smets1.errors import InputError
 from smets1.tools.arguments import UsageError, whole_number
+from smets1.tools.new_file import make_folder
 
 if TYPE_CHECKING:
     from smets1.tools.migration.batch import HomeResult
@@ -72,15 +73,12 @@ def run(args: argparse.Namespace) -> int:
     if args.population is not None and (args.dormant or args.by_supplier or args.dco_process):
         raise UsageError("--population is as it is: leave out --dormant, --by-supplier and --dco-process")
     if args.out is not None:
-        _make_folder(args.out)
+        _begin_folder(args.out)
     return _run_population(args) if args.population is not None else _run_homes(args)
 
 
-def _make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"--out {folder}: cannot be made: {error.strerror}") from None
+def _begin_folder(folder: Path) -> None:
+    make_folder(folder, "--out")
     if any(folder.glob("*.xml")):
         raise InputError(f"--out {folder}: has files of an earlier run: give an empty folder")
 

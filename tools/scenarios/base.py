@@ -31,6 +31,7 @@ from smets1.tools.migration.orders import reference_home
 from smets1.tools.migration.parties import SUPPLIER
 from smets1.tools.migration.rehearsal import Rehearsal, StoryLine
 from smets1.tools.migration.rig import GROUP, HomeBooks, Rig, RigOptions
+from smets1.tools.new_file import make_folder
 
 __all__ = [
     "BOTH",
@@ -401,7 +402,7 @@ def play(
     if chosen is None:
         raise InputError(f"there is no scenario {name}: `smets1 scenario --list` names them")
     if folder is not None:
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder, "--out")
     stage = Set(on_line, folder=folder)
     try:
         run(_play(chosen, stage), speed=MAX_SPEED)

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from smets1.hardware.clock import MAX_SPEED
 from smets1.tools.arguments import UsageError
+from smets1.tools.new_file import make_folder
 from smets1.tools.script.comparison import Difference, compare, differences_text
 from smets1.tools.script.player import AS_WRITTEN, Script, World, play_script, read_script
 from smets1.tools.script.transcript import Command, read_transcript
@@ -66,7 +67,7 @@ def run_worlds(
         raise UsageError("--on: the same radios twice are the same octets twice")
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch) if out is None else out
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder, "--out")
         worlds = [_play(script, each, folder, speed=speed, say=say) for each in radios or (AS_WRITTEN,)]
         transcripts = [_transcript(world) for world in worlds] if len(worlds) > 1 else []
         if out is not None:
