@@ -89,6 +89,27 @@ class Parameter:
             return "bool"
         return "text" if isinstance(self.default, str) else "choice" if self.choices else "number"
 
+    @property
+    def takes(self) -> str:
+        """What fits, in words."""
+        if isinstance(self.default, bool):
+            return "true or false"
+        if self.choices is not None:
+            return ", ".join(f"{int(each)} {each.name.lower()}" for each in self.choices)
+        if isinstance(self.default, str):
+            return (
+                f"a text of the form {self.pattern}" if self.pattern else f"at most {self.longest} characters"
+            )
+        ends = " ".join(
+            f"{word} {end}" for word, end in (("from", self.low), ("to", self.high)) if end is not None
+        )
+        return " ".join(f"whole numbers {ends} {self.unit}".split())
+
+    @property
+    def longest(self) -> int:
+        """Characters of a text."""
+        return 64 if self.high is None else self.high
+
     def fits(self, value: object) -> bool:
         """Type and range."""
         if type(value) is not type(self.default):
@@ -96,7 +117,7 @@ class Parameter:
         if isinstance(value, bool):
             return True
         if isinstance(value, str):
-            is_short = len(value) <= (64 if self.high is None else self.high)
+            is_short = len(value) <= self.longest
             return value.isprintable() and is_short and (not self.pattern or _looks_like(self.pattern, value))
         assert isinstance(value, int), "the one kind left"
         if self.choices is not None:
@@ -171,7 +192,9 @@ class ParameterBook:
             raise RefusedError(Status.NOT_AUTHORIZED, f"{name} is not for the {writer.value} to write")
         if not parameter.fits(value):
             shown = "that" if parameter.is_secret else f"{value!r:.40}"
-            raise RefusedError(Status.INVALID_VALUE, f"{name} does not take {shown}")
+            raise RefusedError(
+                Status.INVALID_VALUE, f"{name} does not take {shown}: it takes {parameter.takes}"
+            )
         if parameter.set is None:
             assert isinstance(value, int | str), "fits() has seen its type"
             self._kept[name] = value

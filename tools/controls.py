@@ -30,6 +30,7 @@ __all__ = ["CONTROLS", "Control", "Key", "control", "differences", "parameters",
 _MAX_WATTS: Final = 100_000
 _MAX_MV: Final = 500_000
 _MAX_OFFSET_S: Final = 366 * 86_400
+_KIND_WORDS: Final[Mapping[type, str]] = {bool: "true or false", int: "a whole number", str: "a text"}
 
 _Act = Callable[[Home, Eui64, dict[str, Any]], Awaitable[None]]
 
@@ -239,14 +240,15 @@ async def control(home: Home, eui64: Eui64, name: str, values: object) -> None:
 def _judge(key: Key, values: Mapping[str, Any]) -> None:
     if key.name not in values:
         if not key.is_optional:
-            raise InputError(f"{key.name} is missing: {key.words}")
+            words = f"one of {', '.join(key.choices)}" if key.choices else key.words
+            raise InputError(f"{key.name} is missing: {words}")
         return
     value: Any = values[key.name]
     if value is None and key.or_null:
         return
     is_of_kind = type(value) is key.kind  # True is no number here
     if not is_of_kind:
-        raise InputError(f"{key.name} is a {key.kind.__name__}, not {value!r:.40}")
+        raise InputError(f"{key.name} is {_KIND_WORDS[key.kind]}, not {value!r:.40}")
     if key.choices and value not in key.choices:
         raise InputError(f"{key.name} is one of {', '.join(key.choices)}")
     if key.low is not None and key.high is not None and not key.low <= value <= key.high:
