@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import http.server
 import json
 import subprocess
 import sys
+import threading
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -77,7 +79,10 @@ def test_mistakes_are_one_line() -> None:
             (("chf",), "no device 'chf' runs there"),
             (("esme", "--set", "no_such=1"), "no parameter 'no_such'"),
             (("esme", "--set", "load_limit_period=long"), "is a number"),
-            (("esme", "--set", "load_limit_period=5"), "load_limit_period does not take 5"),
+            (
+                ("esme", "--set", "load_limit_period=5"),
+                "load_limit_period does not take 5: it takes whole numbers from 30 to 3600 s",
+            ),
             (("esme", "--set", "alerts_enabled=yes"), "is true or false"),
             (("esme", "--differences", "Z Z"), "no table for Group ID 'Z Z'"),
         ):
@@ -99,3 +104,26 @@ def test_usage(capsys: pytest.CaptureFixture[str]) -> None:
             cli(["parameters", *words])
         assert stop.value.code == 2
         assert told in capsys.readouterr().err
+
+
+def test_a_server_that_is_no_home(capsys: pytest.CaptureFixture[str]) -> None:
+    class Page(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_error(404)
+
+        def log_message(self, *_args: object) -> None:
+            pass
+
+    server = http.server.HTTPServer(("127.0.0.1", 0), Page)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        url = f"http://127.0.0.1:{server.server_address[1]}"
+        assert cli(["parameters", "--url", url]) == 1
+        assert (
+            capsys.readouterr().err == f"smets1 parameters: what answers at {url} is no home: check --url\n"
+        )
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()

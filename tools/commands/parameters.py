@@ -129,10 +129,11 @@ class _Home:
             token=self._token,
             timeout_s=_TIMEOUT_S,
         )
-        if status != 200:
-            raise InputError(octets.decode("utf-8", "replace")[:300] or f"HTTP status {status}")
+        text = octets.decode("utf-8", "replace")
+        if status != 200 and not text.lstrip().startswith("<"):  # a home says what is wrong in plain text
+            raise InputError(text[:300] or f"HTTP status {status}")
         try:
-            return json.loads(octets)
+            return json.loads(text)
         except ValueError:
             raise InputError(f"what answers at {self._base} is no home: check --url") from None
 
