@@ -270,13 +270,13 @@ class MeterLife:
 
     def _crossing_us(self, end_us: int) -> int | None:
         """The first whole second up to `end_us` at which consumption meets a threshold of the account."""
-        headroom = self.account.headroom_fine() if self._is_flowing else None
-        if headroom is None:
-            return None
         low_s, high_s = ceil_to(self.now_us, SECOND_US) // SECOND_US, end_us // SECOND_US
         if low_s * SECOND_US == self._settled_us:
             low_s += 1
-        if low_s > high_s or self._cost_until(high_s * SECOND_US) < headroom:
+        if low_s > high_s:
+            return None
+        headroom = self.account.headroom_fine() if self._is_flowing else None
+        if headroom is None or self._cost_until(high_s * SECOND_US) < headroom:
             return None
         while low_s < high_s:
             middle_s = (low_s + high_s) // 2

@@ -162,8 +162,10 @@ class HanNode:
 
     def on_frame(self, psdu: bytes, lqi: int, rssi_dbm: int) -> None:
         if not self._is_closed:
-            self.stack.receive(psdu, lqi, now_us=self._scheduler.now_us())
-            self._drain()
+            stack = self.stack
+            stack.receive(psdu, lqi, now_us=self._scheduler.now_us())
+            if stack.mac.actions or stack.events or stack.timers.has_new:  # most ask nothing of an end device
+                self._drain()
 
     def on_transmitted(self, outcome: TransmitOutcome) -> None:
         if not self._is_closed:

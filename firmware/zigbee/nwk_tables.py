@@ -58,6 +58,7 @@ class Neighbour:
         "failures",
         "heard_us",
         "is_heard",
+        "is_router",
         "is_sleepy",
         "lqi",
         "outgoing_cost",
@@ -87,11 +88,8 @@ class Neighbour:
     def set_capability(self, capability: int) -> None:
         """As a device says of itself when it joins or announces itself."""
         self.capability = capability
+        self.is_router = capability & CAPABILITY_ROUTER != 0
         self.is_sleepy = not capability & (CAPABILITY_RX_ON | CAPABILITY_ROUTER)  # a router hears always
-
-    @property
-    def is_router(self) -> bool:
-        return self.capability & CAPABILITY_ROUTER != 0
 
     @property
     def is_child(self) -> bool:

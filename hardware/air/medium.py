@@ -148,8 +148,9 @@ class Air:
             return
         if head is not None:
             for radio in tuple(channel.find(head)):  # a copy: listeners may retune
-                if radio is not sender and (reached := self._receive(channel, emission, radio, head)) > fate:
-                    fate = reached
+                if radio is sender or not radio.is_listening(emission):
+                    continue
+                fate = max(fate, self._receive(channel, emission, radio, head))
         if channel.promiscuous:
             self._overhear(channel, emission)
         self._settle(emission, fate)
@@ -172,10 +173,10 @@ class Air:
             asker.on_answer_missed(turn, emission.start_us - TURNAROUND_US)
 
     def _receive(self, channel: Channel, emission: Emission, radio: AirRadio, head: FramePeek) -> Fate:
-        """One receiver that the frame is for: acknowledge and hand over."""
-        if not radio.is_listening(emission):
-            return Fate.UNHEARD
-        octets = self._arrive(channel, emission, radio)
+        """One receiver that the frame is for, and that listens: acknowledge and hand over."""
+        is_clean = self.faults.is_clear and emission.is_plain
+        octets = emission.psdu if is_clean else self._arrive(channel, emission, radio)
+        assert octets is not None
         if octets is not emission.psdu:
             if isinstance(octets, Fate):
                 return octets
@@ -189,7 +190,10 @@ class Air:
                 emission.is_answered = True
                 answer.answers = (emission.sender, emission.sender.turn())
             self.emit(channel, answer)
-        self._hand_over(emission, radio, octets)
+        if is_clean and emission.rssi_dbm is None:
+            radio.on_received(octets, CLEAR_LINK.lqi, CLEAR_LINK.rssi_dbm)
+        else:
+            self._hand_over(emission, radio, octets)
         return Fate.RECEIVED
 
     def _receive_ack(self, channel: Channel, emission: Emission, radio: AirRadio) -> Fate:
@@ -239,10 +243,7 @@ class Air:
 
     def _hand_over(self, emission: Emission, radio: AirRadio, octets: bytes) -> None:
         """To the host, at once or as late and as often as the faults want."""
-        if self.faults.is_clear and emission.rssi_dbm is None:
-            radio.on_received(octets, CLEAR_LINK.lqi, CLEAR_LINK.rssi_dbm)
-            return
-        link = self._link(emission, radio)
+        link = CLEAR_LINK if self.faults.is_clear else self._link(emission, radio)
         rssi_dbm = link.rssi_dbm if emission.rssi_dbm is None else emission.rssi_dbm
         lqi = link.lqi if emission.rssi_dbm is None else lqi_of(rssi_dbm)
         if not link.is_faulty:
