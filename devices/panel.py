@@ -7,13 +7,14 @@
 | 0..9 | page | page | digit in Vend Mode or of a PIN, else page |
 | 9 held | engineering menu: asks for the PIN | | |
 
+Which page stands behind which digit is in `screens.py`; credit is behind 7.
 A page shows its title for 2 s, then each value for 4 s; then the status page stands again.
 Where a privacy PIN is set, pages show the supply's state and nothing else until it is typed, with B after it;
 codes can be typed all the same. The engineering menu is left by A, or after a minute idle. Three wrong PINs
 lock it for ten minutes and are logged; its PIN is no consumer's business (Uplift 1.2): no page shows it.
 
-Source: Secure Liberty 100 manual (shared keys, title 2 s, value 4 s). How the menu is
-opened, its length and its pages are ours.
+Source: Secure Liberty 100 manual (shared keys, title 2 s, value 4 s). How the menu is opened, its length and
+its pages are ours.
 """
 
 from __future__ import annotations
@@ -22,13 +23,17 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
+from smets1.devices.account import Account
 from smets1.devices.days import MINUTE_US, SECOND_US
+from smets1.devices.electricity_meter import ElectricityMeterCore
 from smets1.devices.event_log import AlertCode
 from smets1.devices.gas_meter import GasMeterCore
 from smets1.devices.keypad import KeypadEntry, KeypadState
 from smets1.devices.meter import MeterCore
+from smets1.devices.metering import Period, PeriodUse
 from smets1.devices.pin import PinGate, PrivacyLock
-from smets1.devices.screens import STERLING, MeterView, hidden_lines, meter_page
+from smets1.devices.prepayment import DebtPeriod, NonDisablementCalendar
+from smets1.devices.screens import STERLING, MeterView, SpanUse, format_money, hidden_lines, meter_page
 from smets1.devices.supply import SupplyState
 from smets1.devices.tariff import floor_mp
 from smets1.devices.tariff_codes import join_codes
@@ -41,7 +46,8 @@ __all__ = ["Identity", "Panel", "meter_view"]
 TITLE_US: Final = 2 * SECOND_US
 VALUE_US: Final = 4 * SECOND_US
 MENU_IDLE_US: Final = MINUTE_US
-_CREDIT_PAGE: Final = 1
+_CREDIT_PAGE: Final = 7
+_FRIENDLY_EDGES: Final = 60  # looked ahead, days and switches
 _REFUSED_SHOWN: Final = 5
 _SOURCES: Final = {
     OriginatingDevice.ENERGY_SERVICE_INTERFACE: "WAN",
@@ -79,8 +85,6 @@ def meter_view(meter: MeterCore, desk: TopUpDesk, identity: Identity) -> MeterVi
         emergency_mp=account.emergency_mp,
         is_emergency_offered=account.is_emergency_available,
         is_emergency_in_use=account.is_emergency_in_use,
-        debt_mp=account.accumulated_debt_mp
-        - floor_mp(-sum(account.time_debt_fine) - account.payment_debt_fine),
         price_mp_per_kwh=meter.price_mp_per_kwh,
         standing_mp=floor_mp(meter.tariff.standing_charge_fine),
         power_w=meter.demand,
@@ -96,7 +100,56 @@ def meter_view(meter: MeterCore, desk: TopUpDesk, identity: Identity) -> MeterVi
         accepted=desk.accepted_count,
         rejected=desk.refused_count,
         refund=desk.refund,
+        spans=_spans(meter),
+        months=tuple((f"{first:%b %Y}".upper(), _span(use)) for first, use in meter.marks.months()),
+        debts=_debts(account, identity.symbol),
+        emergency_owed_mp=account.emergency_used_mp,
+        export_wh=meter.export_wh if isinstance(meter, ElectricityMeterCore) and meter.export else None,
+        friendly=_friendly(meter),
     )
+
+
+def _span(use: PeriodUse) -> SpanUse:
+    return SpanUse(use.energy_uwh // 1_000_000, floor_mp(use.cost_fine))
+
+
+def _spans(meter: MeterCore) -> tuple[tuple[SpanUse, SpanUse], ...]:
+    marks = meter.marks
+    return tuple((_span(marks.use(each, meter.registers)), _span(marks.before(each))) for each in Period)
+
+
+def _debts(account: Account, symbol: str) -> tuple[tuple[str, ...], ...]:
+    """Name, amount and how it is paid back of each debt that there is."""
+    config = account.config
+    owed: list[tuple[str, int, str]] = []
+    if account.is_prepayment:
+        percent = config.debt_per_payment_bp
+        owed.append(("PAYMENT DEBT", account.payment_debt_fine, f"{percent // 100}.{percent % 100:02d} %"))
+        for number, (left_fine, rate) in enumerate(
+            zip(account.time_debt_fine, config.debt_rates, strict=True), start=1
+        ):
+            span = "HOUR" if rate.period is DebtPeriod.HOURLY else "DAY"
+            owed.append((f"TIME DEBT{number}", left_fine, f"{format_money(rate.rate_mp, symbol)}/{span}"))
+        owed.append(("ACCUM DEBT", account.accumulated_debt_fine, ""))
+    return tuple(
+        tuple(filter(None, (name, format_money(-floor_mp(-left), symbol), how)))
+        for name, left, how in owed
+        if left
+    )
+
+
+def _friendly(meter: MeterCore) -> tuple[str, ...]:
+    """Whether friendly hours run, and until when that is so."""
+    calendar, now_us = meter.account.config.calendar, meter.now_us
+    if not meter.account.is_prepayment or calendar == NonDisablementCalendar():
+        return ()
+    is_on, at_us = calendar.is_running(now_us), now_us
+    for _ in range(_FRIENDLY_EDGES):
+        at_us = calendar.next_change_us(at_us)
+        if calendar.is_running(at_us) is not is_on:
+            until = local_uk(at_us)
+            return ("ON" if is_on else "OFF", f"UNTIL {until:%H:%M}", f"{until:%d %b %Y}")
+    return ("ON" if is_on else "OFF",)
 
 
 class Panel:
@@ -109,7 +162,7 @@ class Panel:
         self.desk = desk
         self.identity = identity
         self.keypad = keypad or KeypadEntry()
-        self._page = 0
+        self._page: int | None = None  # the status page
         self._page_us = 0  # when it was chosen
         self._menu: _Menu | None = None
         self._gate = PinGate()
@@ -218,8 +271,8 @@ class Panel:
             return ["READY", "PRESS B"]
         return self.page(self._page_now(utc_us), utc_us=utc_us)
 
-    def page(self, key: int, *, utc_us: int) -> list[str]:
-        """What stands behind a key 0 to 9 for who looks at the meter now."""
+    def page(self, key: int | None, *, utc_us: int) -> list[str]:
+        """What stands behind a key 0 to 9, or without a key, for who looks at the meter now."""
         if self.privacy.is_closed(utc_us):
             return hidden_lines(self.view(), self.privacy.typed_count)
         return meter_page(self.view(), key)
@@ -230,7 +283,7 @@ class Panel:
         if self._menu is not None or self.keypad.lines(utc_us=utc_us) is not None or len(lines) == 1:
             return lines[-1]
         since_us = utc_us - self._page_us
-        if self._page_now(utc_us) == 0:
+        if self._page_now(utc_us) is None:
             return lines[1 + max(0, since_us) // VALUE_US % (len(lines) - 1)]
         return lines[0] if since_us < TITLE_US else lines[1 + (since_us - TITLE_US) // VALUE_US]
 
@@ -238,13 +291,13 @@ class Panel:
         """The meter as any of its pages would show it now."""
         return meter_view(self.meter, self.desk, self.identity)
 
-    def _page_now(self, utc_us: int) -> int:
+    def _page_now(self, utc_us: int) -> int | None:
         """The page chosen, until all of it was shown; then the status page."""
         if self.privacy.is_closed(utc_us):
-            return 0
+            return None
         values = len(meter_page(self.view(), self._page)) - 1
         is_over = utc_us >= self._page_us + TITLE_US + values * VALUE_US
-        return 0 if is_over else self._page
+        return None if is_over else self._page
 
     # --- engineering menu ------------------------------------------------------------------------
 

@@ -12,6 +12,7 @@ The wording of screens is ours where the manuals are not public.
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum, unique
 from typing import Final
@@ -27,6 +28,7 @@ __all__ = [
     "FuelView",
     "HomeView",
     "MeterView",
+    "SpanUse",
     "TrafficLight",
     "block_lines",
     "display_pages",
@@ -99,6 +101,14 @@ class HomeView:
     thresholds_w: tuple[int, int] = POWER_THRESHOLDS_W  # of the traffic light
 
 
+@dataclass(frozen=True, slots=True)
+class SpanUse:
+    """What was used in a span, and what that cost."""
+
+    energy_wh: int
+    cost_mp: int
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MeterView:
     """What a meter's own LCD shows. Money in 1/1000 pence."""
@@ -113,7 +123,6 @@ class MeterView:
     emergency_mp: int
     is_emergency_offered: bool
     is_emergency_in_use: bool
-    debt_mp: int
     price_mp_per_kwh: int
     standing_mp: int
     power_w: int  # litres an hour of gas
@@ -129,6 +138,12 @@ class MeterView:
     accepted: int = 0
     rejected: int = 0
     refund: str = ""  # 20 digits that the meter has given back credit by
+    spans: tuple[tuple[SpanUse, SpanUse], ...] = ()  # today, this week, this month; each with the one before
+    months: tuple[tuple[str, SpanUse], ...] = ()  # whole ones, as "FEB 2024", latest first
+    debts: tuple[tuple[str, ...], ...] = ()  # those that are owed: name, amount, how it is paid back
+    emergency_owed_mp: int = 0
+    export_wh: int | None = None  # None: the meter has none
+    friendly: tuple[str, ...] = ()  # what friendly credit does now, and until when; empty: there is none
 
 
 # --- text ---------------------------------------------------------------------------------------
@@ -300,21 +315,26 @@ def _message_page(view: HomeView) -> list[str]:
 # --- the meter's LCD ------------------------------------------------------------------------------
 
 
-def meter_page(view: MeterView, key: int) -> list[str]:
-    """The page of key 0 to 9: title (shown 2 s) and values (4 s each). Raises KeyError for another key."""
-    page = {
-        0: _status_lines,
-        1: _credit_lines,
-        2: _debt_lines,
-        3: _register_lines,
-        4: _tou_lines,
-        5: _price_lines,
-        6: _power_lines,
-        7: _clock_lines,
-        8: _identity_lines,
-        9: _diagnostic_lines,
-    }[key]
-    return [line[:LCD_WIDTH] for line in page(view)]
+def meter_page(view: MeterView, key: int | None) -> list[str]:
+    """The page of key 0 to 9, or None: the one that stands when nobody presses: title (shown 2 s) and values
+    (4 s each). Raises KeyError for another key.
+
+    Source: Secure Liberty 100 manual, displays in credit and prepayment mode: which key shows what.
+    """
+    page: dict[int | None, Callable[[MeterView], list[str]]] = {
+        None: _status_lines,
+        0: _clock_lines,
+        1: lambda view: _span_lines(view, 0, "TODAY", "YESTERDAY"),
+        2: lambda view: _span_lines(view, 1, "THIS WEEK", "LAST WEEK"),
+        3: lambda view: _span_lines(view, 2, "THIS MONTH", "LAST MONTH"),
+        4: _month_lines,
+        5: _debt_lines,
+        6: _tariff_lines,
+        7: _credit_lines,
+        8: _friendly_lines,
+        9: _register_lines,
+    }
+    return [line[:LCD_WIDTH] for line in page[key](view)]
 
 
 def hidden_lines(view: MeterView, typed_count: int) -> list[str]:
@@ -349,6 +369,20 @@ def _off_text(reasons: OffReason) -> str:
     return next((text for reason, text in names if reasons & reason), "SUPPLY OFF")
 
 
+def _span_lines(view: MeterView, span: int, title: str, before: str) -> list[str]:
+    lines = []
+    for name, use in zip((title, before), view.spans[span], strict=True):
+        lines += [name, _money(view, use.cost_mp), _kwh(use.energy_wh)]
+    return lines
+
+
+def _month_lines(view: MeterView) -> list[str]:
+    lines = ["MONTHS"]
+    for name, use in view.months:
+        lines += [name, _kwh(use.energy_wh), _money(view, use.cost_mp)]
+    return lines if view.months else ["MONTHS", "NONE YET"]
+
+
 def _credit_lines(view: MeterView) -> list[str]:
     if not view.is_prepayment:
         return ["CREDIT", "CREDIT MODE"]
@@ -357,15 +391,25 @@ def _credit_lines(view: MeterView) -> list[str]:
         lines.append(_row("EC", _money(view, view.emergency_mp), LCD_WIDTH))
     elif view.is_emergency_offered:
         lines.append("A FOR EMERGENCY")
+    if view.emergency_owed_mp:
+        lines.append(_row("REPAY", _money(view, view.emergency_owed_mp), LCD_WIDTH))
     return lines
 
 
 def _debt_lines(view: MeterView) -> list[str]:
-    return ["DEBT", _money(view, view.debt_mp)]
+    lines = [line for debt in view.debts for line in debt]
+    return ["DEBT", *(lines or ["NOT USED"])]
+
+
+def _friendly_lines(view: MeterView) -> list[str]:
+    return ["FRIENDLY CREDIT", *(view.friendly or ("NOT USED",))]
 
 
 def _register_lines(view: MeterView) -> list[str]:
-    return ["TOTAL", _lcd_register(view.register, is_gas=view.is_gas)]
+    lines = ["TOTAL", _lcd_register(view.register, is_gas=view.is_gas)]
+    if view.export_wh is not None:
+        lines += ["EXPORT", _lcd_register(view.export_wh, is_gas=False)]
+    return lines + _code_lines(view)
 
 
 def _lcd_register(register: int, *, is_gas: bool) -> str:
@@ -375,47 +419,41 @@ def _lcd_register(register: int, *, is_gas: bool) -> str:
     return f"{register // 1000 % 100_000_000:08d} kWh"
 
 
-def _tou_lines(view: MeterView) -> list[str]:
+def _tariff_lines(view: MeterView) -> list[str]:
+    """The rate that counts now, the standing charge, and what each rate has counted."""
     marks = [">" if index == view.active_tou else " " for index in range(len(view.tou_registers))]
-    return ["RATES"] + [
-        f"{mark}R{index + 1:02d} {wh // 1000:07d}kWh"
-        for index, (mark, wh) in enumerate(zip(marks, view.tou_registers, strict=True))
-    ]
-
-
-def _price_lines(view: MeterView) -> list[str]:
     return [
-        "PRICE",
+        "TARIFF",
+        f"RATE R{view.active_tou + 1:02d}",
         f"{_price(view.price_mp_per_kwh, view.symbol)}/kWh",
         f"{_price(view.standing_mp, view.symbol)}/DAY",
+        *(
+            f"{mark}R{index + 1:02d} {wh // 1000:07d}kWh"
+            for index, (mark, wh) in enumerate(zip(marks, view.tou_registers, strict=True))
+        ),
     ]
-
-
-def _power_lines(view: MeterView) -> list[str]:
-    if view.is_gas:  # litres an hour
-        return ["FLOW", f"{view.power_w // 1000}.{view.power_w % 1000:03d} m3/h"]
-    return ["POWER", _kw(view.power_w)]
 
 
 def _clock_lines(view: MeterView) -> list[str]:
-    return ["TIME", view.date_text, view.time_text]
-
-
-def _identity_lines(view: MeterView) -> list[str]:
+    """The time, what flows, and who the meter is."""
+    title = ["TIME"] if view.is_commissioned else ["STATUS", "COMMISSION"]
+    flow = f"{view.power_w // 1000}.{view.power_w % 1000:03d} m3/h" if view.is_gas else _kw(view.power_w)
     number = view.mpxn or ("NO MPRN" if view.is_gas else "NO MPAN")
     name, contact = view.supplier
-    return ["IDENTITY", number, view.firmware, *(part for part in (name, *_split(contact)) if part)]
+    lines = [*title, view.date_text, view.time_text, flow, number, view.firmware]
+    lines += [part for part in (name, *_split(contact)) if part]
+    return lines + (["REFUND", *block_lines(view.refund)] if view.refund else [])
 
 
 def _split(text: str) -> list[str]:
     return [text[start : start + LCD_WIDTH] for start in range(0, len(text), LCD_WIDTH)]
 
 
-def _diagnostic_lines(view: MeterView) -> list[str]:
+def _code_lines(view: MeterView) -> list[str]:
     lines = ["CODES", f"ACCEPTED {view.accepted}", f"REJECTED {view.rejected}"]
     for amount, when, digits in view.last_top_ups:
         lines += [_money(view, amount), when, *block_lines(digits)]
-    return lines + (["REFUND", *block_lines(view.refund)] if view.refund else [])
+    return lines
 
 
 def block_lines(digits: str) -> list[str]:

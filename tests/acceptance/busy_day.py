@@ -228,7 +228,7 @@ class Person:
         ]
         name = self.rng.choice(offering or ["esme", "gsme"])
         if self.rng.random() < 0.5:
-            meters_of(self.home)[name].press("1A")
+            meters_of(self.home)[name].press("7A")
         else:
             await self.home.ppmid.activate_emergency_credit("gas" if name == "gsme" else "electricity")
         if offering:

@@ -392,7 +392,7 @@ class MoneyMachine(RuleBasedStateMachine):
         self.a_person_took_credit = True
         if is_at_keys:
             self.wait(40 * SECOND_US)
-            for key in "1A":
+            for key in "7A":
                 self.bench.panel.press(key, utc_us=self.now_us)
         else:
             self.order(

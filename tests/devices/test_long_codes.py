@@ -63,8 +63,8 @@ def test_forty_digits_credit_and_set_the_new_prices() -> None:
     assert [entry.cause for entry in meter.snapshots] == [SnapshotCause.TARIFF_CHANGE]
     assert list(shown(person))[:9] == [*["£10.00", "Added", "New tariff"] * 3]
     person.wait(60)
-    person.press("5")
-    assert person.lines == ["PRICE", "31.25p/kWh", "61.64p/DAY"]
+    person.press("6")
+    assert person.lines[:4] == ["TARIFF", "RATE R01", "31.25p/kWh", "61.64p/DAY"]
     assert meter.supply.state is SupplyState.ON, "a change of tariff does not interrupt"
 
 
@@ -250,7 +250,7 @@ def test_retain_credit_gives_a_refund_code_and_rests_the_standing_charge() -> No
     midnights(person, 40)
     assert meter.account.balance_mp == 567, "no standing charge in forty days"
     assert meter.registers.cost_fine == cost_fine
-    person.press("9")
+    person.press("0")
     assert person.lines[-3:] == ["REFUND", f"{refund[:5]}-{refund[5:10]}", f"{refund[10:15]}-{refund[15:]}"]
 
 

@@ -78,17 +78,18 @@ def code(counter=1, **what) -> str:
     return make_special_code(KEY, originator=SUPPLIER, target=ESME, counter=counter, **what)
 
 
+NOUGHT = ["£0.00", "0.00 kWh"]
 PAGES = {
-    "0": ["STATUS", "SUPPLY ON", "£10.00"],
-    "1": ["CREDIT", "£10.00"],
-    "2": ["DEBT", "£0.00"],
-    "3": ["TOTAL", "00000000 kWh"],
-    "4": ["RATES", ">R01 0000000kWh"],
-    "5": ["PRICE", "28.62p/kWh", "50.00p/DAY"],
-    "6": ["POWER", "0.000 kW"],
-    "7": ["TIME", "11 Jan 2024", "12:00:00"],
-    "8": ["IDENTITY", "1234567890123", "0A0B0C0D"],
-    "9": ["CODES", "ACCEPTED 0", "REJECTED 0"],
+    "0": ["TIME", "11 Jan 2024", "12:00:00", "0.000 kW", "1234567890123", "0A0B0C0D"],
+    "1": ["TODAY", *NOUGHT, "YESTERDAY", *NOUGHT],
+    "2": ["THIS WEEK", *NOUGHT, "LAST WEEK", *NOUGHT],
+    "3": ["THIS MONTH", *NOUGHT, "LAST MONTH", *NOUGHT],
+    "4": ["MONTHS", "NONE YET"],
+    "5": ["DEBT", "NOT USED"],
+    "6": ["TARIFF", "RATE R01", "28.62p/kWh", "50.00p/DAY", ">R01 0000000kWh"],
+    "7": ["CREDIT", "£10.00"],
+    "8": ["FRIENDLY CREDIT", "NOT USED"],
+    "9": ["TOTAL", "00000000 kWh", "CODES", "ACCEPTED 0", "REJECTED 0"],
 }
 
 
@@ -103,24 +104,29 @@ def test_title_for_2_s_then_each_value_for_4_s_then_the_status_page():
     person = Person(panel())
     person.press("5")
     shown = []
-    for _ in range(12):
+    for _ in range(8):
         shown.append(person.lcd)
         person.wait(1)
-    assert shown == ["PRICE"] * 2 + ["28.62p/kWh"] * 4 + ["50.00p/DAY"] * 4 + ["SUPPLY ON", "SUPPLY ON"]
+    assert shown == ["DEBT"] * 2 + ["NOT USED"] * 4 + ["£10.00"] * 2, "the status page turns on"
 
 
 def test_a_gas_meters_pages_are_in_cubic_metres():
     meter = GasMeterCore(flow=GasFlow(load=ConstantLoad(watts=0)), now_us=START, tariff=TARIFF)
     subject = Panel(meter, TopUpDesk(key=KEY, originator=SUPPLIER, target=ESME), identity=IDENTITY)
     person = Person(subject)
-    person.press("3")
-    assert person.lines == ["TOTAL", "00000.000 m3"]
-    person.press("6")
-    assert person.lines[0] == "FLOW"
+    person.press("9")
+    assert person.lines[:2] == ["TOTAL", "00000.000 m3"]
+    person.press("0")
+    assert person.lines[3] == "0.000 m3/h"
 
 
 def test_not_commissioned():
-    assert Person(panel(identity=Identity(is_commissioned=False))).lines == ["STATUS", "COMMISSION"]
+    person = Person(panel(identity=Identity(is_commissioned=False)))
+    assert person.lines == ["STATUS", "COMMISSION"]
+    person.press("0")
+    assert person.lines[:3] == ["STATUS", "COMMISSION", "11 Jan 2024"]
+    person.press("9")
+    assert person.lines[0] == "TOTAL"
 
 
 def test_a_top_up_at_the_keypad():
@@ -154,7 +160,7 @@ def test_a_in_vend_mode_is_backspace_and_takes_no_emergency_credit():
 
 def test_a_on_the_credit_page_takes_the_emergency_credit_that_is_offered():
     person = Person(panel(balance_mp=POUND))
-    person.press("1")
+    person.press("7")
     assert person.lines == ["CREDIT", "£1.00", "A FOR EMERGENCY"]
     person.press("A")
     assert person.panel.meter.account.is_emergency_taken
@@ -239,7 +245,7 @@ def test_three_wrong_pins_lock_the_menu_and_are_logged():
 def test_no_pin_no_menu_and_the_pin_is_in_no_repr():
     person = Person(panel(identity=Identity()))
     person.press("9", is_held=True)
-    assert person.lines[0] == "CODES"
+    assert person.lines[0] == "TOTAL"
     assert "7413" not in repr(IDENTITY)
 
 
@@ -378,7 +384,8 @@ def test_key_9_shows_counts_and_the_last_five_vends_in_blocks_of_five():
     person.press("A" + texts[0] + "B")
     person.wait(5)
     person.press("9")
-    lines = person.lines
+    assert person.lines[:2] == ["TOTAL", "00000000 kWh"]
+    lines = person.lines[2:]
     assert lines[:3] == ["CODES", "ACCEPTED 6", "REJECTED 1"]
     assert len(lines) == 3 + 5 * 4
     latest = texts[5]

@@ -36,7 +36,7 @@ async def test_a_privacy_pin_hides_what_the_meter_knows_of_the_household(smets1_
     (result,) = esme.press(f"A{token}B")
     assert result.is_accepted, "who pays needs no PIN"
     await home.clock.advance(seconds=30)
-    esme.press("4711B1")
+    esme.press("4711B7")
     assert esme.shown[0] == "CREDIT"
     assert esme.shown[1].startswith("£29.")
     await home.clock.advance(seconds=61)

@@ -16,7 +16,7 @@ from smets1.devices.days import DAY_US, HOUR_US, SECOND_US
 from smets1.devices.load import ConstantLoad
 from smets1.devices.load_limit import LoadLimit
 from smets1.devices.panel import Identity, Panel
-from smets1.devices.prepayment import PaymentMode
+from smets1.devices.prepayment import FriendlyHours, NonDisablementCalendar, PaymentMode
 from smets1.devices.screens import (
     DISPLAY_WIDTH,
     LCD_WIDTH,
@@ -105,7 +105,15 @@ def ready_and_a_pressed() -> list[str]:
 def debt() -> list[str]:
     subject = panel()
     subject.meter.set_debts(time_1_mp=POUND, time_2_mp=2 * POUND, payment_mp=1, utc_us=START)
-    return after(subject, 1, "2")
+    return after(subject, 1, "5")
+
+
+def friendly() -> list[str]:
+    subject = panel(mode=PaymentMode.PREPAYMENT)
+    hours = FriendlyHours(weekdays=tuple(range(7)), start_minute=18 * 60, end_minute=24 * 60)
+    config = replace(subject.meter.account.config, calendar=NonDisablementCalendar(hours=(hours,)))
+    subject.meter.set_prepayment(config, utc_us=START)
+    return after(subject, 1, "8")
 
 
 METER_PAGES: Final[dict[str, Callable[[], list[str]]]] = {
@@ -117,17 +125,19 @@ METER_PAGES: Final[dict[str, Callable[[], list[str]]]] = {
     "status, off by a code": off_by_code,
     "status, off by command and without credit": off_by_two_reasons,
     "READY, A pressed": ready_and_a_pressed,
-    "credit, credit mode": lambda: after(panel(mode=PaymentMode.CREDIT), 1, "1"),
-    "credit, below nought": lambda: after(panel(mode=PaymentMode.PREPAYMENT, balance_mp=-1), 1, "1"),
+    "credit, credit mode": lambda: after(panel(mode=PaymentMode.CREDIT), 1, "7"),
+    "credit, below nought": lambda: after(panel(mode=PaymentMode.PREPAYMENT, balance_mp=-1), 1, "7"),
     "debt": debt,
-    "rates, the second of three counts": lambda: after(panel(tariff=THREE_RATES), 3600, "4"),
-    "price, below nought": lambda: after(panel(tariff=THREE_RATES), 3 * 3600, "5"),
-    "power, three kilowatts": lambda: after(panel(), 1, "6"),
-    "identity, no MPAN": lambda: after(panel(identity=Identity(firmware="00000001")), 1, "8"),
-    "gas, total": lambda: after(panel(is_gas=True), 4 * 3600, "3"),
-    "gas, rates": lambda: after(panel(is_gas=True), 4 * 3600, "4"),
-    "gas, flow": lambda: after(panel(is_gas=True), 3600, "6"),
-    "gas, identity, no MPRN": lambda: after(panel(is_gas=True, identity=Identity()), 1, "8"),
+    "tariff, the second of three counts": lambda: after(panel(tariff=THREE_RATES), 3600, "6"),
+    "tariff, below nought": lambda: after(panel(tariff=THREE_RATES), 3 * 3600, "6"),
+    "time, three kilowatts": lambda: after(panel(), 1, "0"),
+    "time, no MPAN": lambda: after(panel(identity=Identity(firmware="00000001")), 1, "0"),
+    "gas, total": lambda: after(panel(is_gas=True), 4 * 3600, "9"),
+    "gas, tariff": lambda: after(panel(is_gas=True), 4 * 3600, "6"),
+    "gas, flow, no MPRN": lambda: after(panel(is_gas=True, identity=Identity()), 3600, "0"),
+    "gas, today": lambda: after(panel(is_gas=True), 4 * 3600, "1"),
+    "months": lambda: after(panel(), 70 * 86_400, "4"),
+    "friendly hours": friendly,
 }
 
 PREPAID = FuelView(

@@ -12,6 +12,7 @@ from smets1.devices.screens import (
     FuelView,
     HomeView,
     MeterView,
+    SpanUse,
     TrafficLight,
     display_pages,
     format_money,
@@ -198,7 +199,7 @@ def test_messages_are_wrapped_and_ask_to_be_confirmed():
 def test_no_line_is_wider_than_the_glass():
     for page in display_pages(HOME).values():
         assert max(len(line) for line in page) <= DISPLAY_WIDTH
-    for key in range(10):
+    for key in (None, *range(10)):
         assert max(len(line) for line in meter_page(LCD, key)) <= LCD_WIDTH
 
 
@@ -236,7 +237,6 @@ LCD = MeterView(
     emergency_mp=0,
     is_emergency_offered=False,
     is_emergency_in_use=False,
-    debt_mp=2_500_000,
     price_mp_per_kwh=28_620,
     standing_mp=45_670,
     power_w=2547,
@@ -249,22 +249,33 @@ LCD = MeterView(
     last_top_ups=((1_000_000, "03 Jun 09:15", "73946144332040217315"),),
     accepted=3,
     rejected=1,
+    spans=tuple((SpanUse(7_971 * n, 228_100 * n), SpanUse(8_500 * n, 243_270 * n)) for n in (1, 7, 30)),
+    months=(("MAY 2024", SpanUse(255_000, 8_000_000)), ("APR 2024", SpanUse(301_120, 9_100_500))),
+    debts=(("PAYMENT DEBT", "£15.01", "12.00 %"), ("TIME DEBT1", "£9.99", "£0.25/DAY")),
+    friendly=("ON", "UNTIL 10:00", "04 Jun 2024"),
 )
 
 
 @pytest.mark.parametrize(
     ("key", "lines"),
     [
-        (0, ["STATUS", "SUPPLY ON", "£12.34"]),
-        (1, ["CREDIT", "£12.34"]),
-        (2, ["DEBT", "£25.00"]),
-        (3, ["TOTAL", "00005069 kWh"]),
-        (4, ["RATES", " R01 0004000kWh", ">R02 0001069kWh"]),
-        (5, ["PRICE", "28.62p/kWh", "45.67p/DAY"]),
-        (6, ["POWER", "2.547 kW"]),
-        (7, ["TIME", "03 Jun 2024", "14:05:00"]),
-        (8, ["IDENTITY", "1234567890123", "0x01020304"]),
-        (9, ["CODES", "ACCEPTED 3", "REJECTED 1", "£10.00", "03 Jun 09:15", "73946-14433", "20402-17315"]),
+        (None, ["STATUS", "SUPPLY ON", "£12.34"]),
+        (0, ["TIME", "03 Jun 2024", "14:05:00", "2.547 kW", "1234567890123", "0x01020304"]),
+        (1, ["TODAY", "£2.28", "7.97 kWh", "YESTERDAY", "£2.43", "8.50 kWh"]),
+        (2, ["THIS WEEK", "£15.96", "55.79 kWh", "LAST WEEK", "£17.02", "59.50 kWh"]),
+        (3, ["THIS MONTH", "£68.43", "239.13 kWh", "LAST MONTH", "£72.98", "255.00 kWh"]),
+        (4, ["MONTHS", "MAY 2024", "255.00 kWh", "£80.00", "APR 2024", "301.12 kWh", "£91.00"]),
+        (5, ["DEBT", "PAYMENT DEBT", "£15.01", "12.00 %", "TIME DEBT1", "£9.99", "£0.25/DAY"]),
+        (6, ["TARIFF", "RATE R02", "28.62p/kWh", "45.67p/DAY", " R01 0004000kWh", ">R02 0001069kWh"]),
+        (7, ["CREDIT", "£12.34"]),
+        (8, ["FRIENDLY CREDIT", "ON", "UNTIL 10:00", "04 Jun 2024"]),
+        (
+            9,
+            [
+                *("TOTAL", "00005069 kWh", "CODES", "ACCEPTED 3", "REJECTED 1"),
+                *("£10.00", "03 Jun 09:15", "73946-14433", "20402-17315"),
+            ],
+        ),
     ],
 )
 def test_the_meters_nine_keys_and_nought(key, lines):
@@ -306,7 +317,7 @@ def test_there_is_no_other_key():
     ],
 )
 def test_status_page(changes, lines):
-    assert meter_page(replace(LCD, **changes), 0) == lines
+    assert meter_page(replace(LCD, **changes), None) == lines
 
 
 @pytest.mark.parametrize(
@@ -315,17 +326,34 @@ def test_status_page(changes, lines):
         ({"is_prepayment": False}, ["CREDIT", "CREDIT MODE"]),
         ({"is_emergency_offered": True}, ["CREDIT", "£12.34", "A FOR EMERGENCY"]),
         (
-            {"is_emergency_in_use": True, "balance_mp": 0, "emergency_mp": 100_000},
-            ["CREDIT", "£0.00", "EC         £1.00"],
+            {
+                "is_emergency_in_use": True,
+                "balance_mp": 0,
+                "emergency_mp": 100_000,
+                "emergency_owed_mp": 400_000,
+            },
+            ["CREDIT", "£0.00", "EC         £1.00", "REPAY      £4.00"],
         ),
     ],
 )
 def test_credit_page(changes, lines):
-    assert meter_page(replace(LCD, **changes), 1) == lines
+    assert meter_page(replace(LCD, **changes), 7) == lines
 
 
 def test_gas_pages():
     gas = replace(LCD, is_gas=True, register=12_345_678, mpxn="")
-    assert meter_page(gas, 3) == ["TOTAL", "12345.678 m3"]
-    assert meter_page(gas, 6)[0] == "FLOW"
-    assert meter_page(gas, 8)[1] == "NO MPRN"
+    assert meter_page(gas, 9)[:2] == ["TOTAL", "12345.678 m3"]
+    assert meter_page(gas, 0)[3:5] == ["2.547 m3/h", "NO MPRN"]
+
+
+def test_pages_that_have_nothing_to_show():
+    bare = replace(LCD, months=(), debts=(), friendly=())
+    assert [meter_page(bare, key) for key in (4, 5, 8)] == [
+        ["MONTHS", "NONE YET"],
+        ["DEBT", "NOT USED"],
+        ["FRIENDLY CREDIT", "NOT USED"],
+    ]
+    assert meter_page(replace(LCD, is_commissioned=False), 0)[:2] == ["STATUS", "COMMISSION"]
+    assert meter_page(replace(LCD, export_wh=1_234_567), 9)[2:4] == ["EXPORT", "00001234 kWh"]
+    refund = replace(LCD, refund="73946144332040217315")
+    assert meter_page(refund, 0)[-3:] == ["REFUND", "73946-14433", "20402-17315"]
