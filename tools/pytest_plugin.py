@@ -20,7 +20,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Mappi
 from typing import TYPE_CHECKING, Any
 
 import pytest
-import pytest_asyncio
 
 from smets1.hardware.clock import MAX_SPEED, EmulatorLoop
 
@@ -31,6 +30,22 @@ __all__ = ["smets1_home"]
 
 _FIXTURE = "smets1_home"
 _SEEDS = pytest.StashKey[list[int]]()
+
+
+def _unavailable(_function: object) -> object:
+    """In place of the fixture: every pytest of an environment that has this package loads this plugin."""
+
+    @pytest.fixture
+    def smets1_home() -> None:
+        pytest.fail(f"{_FIXTURE} needs pytest-asyncio: pip install pytest-asyncio", pytrace=False)
+
+    return smets1_home
+
+
+try:
+    from pytest_asyncio import fixture as _fixture
+except ImportError:
+    _fixture = _unavailable  # type: ignore[assignment]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -48,7 +63,7 @@ def pytest_asyncio_loop_factories(
     return {"asyncio": asyncio.new_event_loop}
 
 
-@pytest_asyncio.fixture
+@_fixture
 async def smets1_home(request: pytest.FixtureRequest) -> AsyncIterator[Callable[..., Awaitable[Home]]]:
     """A factory: `await smets1_home(seed=7, toml="...", start="2023-01-15T00:00:00Z", nvm_dir=None)`.
 

@@ -75,6 +75,26 @@ async def test_other_tests_keep_the_ordinary_loop() -> None:
     assert not isinstance(asyncio.get_running_loop(), EmulatorLoop)
 
 
+def test_without_pytest_asyncio_only_tests_of_a_home_fail(tmp_path: Path, repository: Path) -> None:
+    """Every pytest of an environment with this package loads the plugin."""
+    (tmp_path / "test_it.py").write_text(
+        "def test_other():\n    pass\n\nasync def test_home(smets1_home):\n    pass\n", encoding="utf-8"
+    )
+    code = "import sys; sys.modules['pytest_asyncio'] = None; import pytest; sys.exit(pytest.main())"
+    done = subprocess.run(
+        [sys.executable, "-c", code, "-p", "smets1.tools.pytest_plugin", "."],
+        cwd=tmp_path,
+        env={
+            "PYTHONPATH": str(repository / "src"), "PATH": "/usr/bin:/bin", "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+    )  # fmt: skip
+    assert "1 passed, 1 error" in done.stdout, done.stdout + done.stderr
+    assert "smets1_home needs pytest-asyncio: pip install pytest-asyncio" in done.stdout
+
+
 @pytest.mark.slow
 def test_a_failure_tells_its_seed(tmp_path: Path, repository: Path) -> None:
     (tmp_path / "test_it.py").write_text(
