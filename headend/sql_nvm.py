@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import SQLAlchemyError
 
 from smets1.errors import InputError, LostError
-from smets1.headend.engine import create_tables, one_line, open_engine
+from smets1.headend.engine import create_tables, one_line, open_engine, without_password
 
 __all__ = ["SqlNvm"]
 
@@ -50,7 +50,7 @@ class SqlNvm:
         try:
             return cls(open_engine(where), owner)
         except LostError as error:
-            raise InputError(f"{where} cannot be opened: {error}") from None
+            raise InputError(f"{without_password(where)} cannot be opened: {error}") from None
 
     def close(self) -> None:
         self._connection.close()

@@ -28,7 +28,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from smets1.errors import InputError, LostError
 from smets1.eui64 import Eui64
-from smets1.headend.engine import create_tables, one_line, open_engine
+from smets1.headend.engine import create_tables, one_line, open_engine, without_password
 
 __all__ = ["Store", "StoredRequest", "StoredResponse", "StoredStep"]
 
@@ -191,7 +191,7 @@ class Store:
         try:
             return cls(open_engine(where))
         except LostError as error:
-            raise InputError(f"head-end store {where} cannot be opened: {error}") from None
+            raise InputError(f"head-end store {without_password(where)} cannot be opened: {error}") from None
 
     def close(self) -> None:
         with contextlib.suppress(LostError):

@@ -133,8 +133,12 @@ def _verifier(config: HomeConfig) -> Verifier | None:
 def _certificate(path: Path) -> x509.Certificate:
     try:
         return x509.load_pem_x509_certificate(path.read_bytes())
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: not a PEM certificate: {error}") from None
+    except OSError as error:
+        raise InputError(f"certificate_file {path}: cannot be read: {error.strerror}") from None
+    except ValueError:  # whose text is a page's address
+        raise InputError(
+            f"certificate_file {path}: not a PEM certificate (`smets1 keys make` makes some)"
+        ) from None
 
 
 def _fill_inventory(config: HomeConfig, head_end: HeadEnd) -> None:

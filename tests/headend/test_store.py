@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import sqlite3
+import sys
 from contextlib import closing
 from pathlib import Path
 
@@ -60,6 +62,26 @@ def test_memory_and_bad_places(tmp_path: Path) -> None:
         with pytest.raises(InputError) as caught:
             Store.open(where)
         assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("scheme", ["postgresql", "postgres", "postgresql+nodriver", "mysql"])
+def test_a_store_that_cannot_be_had_is_named_without_its_password(scheme: str) -> None:
+    with pytest.raises(
+        InputError, match=rf"head-end store {re.escape(scheme)}://me:\*\*\*@127.0.0.1:1/x"
+    ) as caught:
+        Store.open(f"{scheme}://me:secr:et@127.0.0.1:1/x")
+    assert "secr" not in str(caught.value)
+
+
+def test_another_kind_of_database_is_told_which_there_are() -> None:
+    with pytest.raises(InputError, match="write sqlite:///FILE or postgresql://HOST/NAME"):
+        Store.open("mysql://host/db")
+
+
+def test_a_driver_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    with pytest.raises(InputError, match=r"needs psycopg: pip install 'smets1\[postgresql\]'"):
+        Store.open("postgresql://127.0.0.1:1/x")
 
 
 def test_a_lost_database(tmp_path: Path) -> None:

@@ -116,6 +116,10 @@ def test_ctrl_c_is_an_end_in_good_order(number: signal.Signals, repository: Path
 
 # --- what it refuses -------------------------------------------------------------------------------
 
+_USER = (
+    '[headend]\nsignatures = "require"\n[[headend.user]]\neui64 = "90-B3-D5-1F-30-01-00-00"\n'
+    'roles = ["IS"]\ncertificate_file = "home.toml"\n'
+)
 _MQTT = '[wan]\nlink = "mqtt://127.0.0.1:1"\n'
 
 
@@ -129,6 +133,8 @@ _MQTT = '[wan]\nlink = "mqtt://127.0.0.1:1"\n'
         (MAX, _MQTT, 1, 'needs a finite speed: at speed max time runs ahead of the broker; take --speed 60, or link = "memory:"'),
         (REAL, _MQTT, 1, "WAN broker 127.0.0.1:1 cannot be reached: Connection refused"),
         (MAX, '[headend]\ndatabase = "sqlite:////nonexistent/x"\n', 1, "unable to open database file"),
+        (MAX, '[headend]\ndatabase = "mysql://me:secret@h/x"\n', 1, "store mysql://me:***@h/x: write sqlite:///FILE or"),
+        (MAX, _USER, 1, "certificate_file home.toml: not a PEM certificate (`smets1 keys make` makes some)"),
         ((*MAX, "--http", "127.0.0.1:0"), "", 1, "--http needs a finite speed: at speed max time runs ahead of who asks"),
         ((*MAX, "--speed", "0"), "", 2, """'0' is not a speed: a number above 0, at most 1000000, as 60, or "max\""""),
         ((*MAX, "--speed", "nan"), "", 2, "'nan' is not a speed"),
