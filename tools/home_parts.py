@@ -113,6 +113,7 @@ def electricity_meter(config: HomeConfig, device: DeviceConfig) -> ElectricityMe
     return ElectricityMeterCore(
         load=Household(_loads(config, Fuel.ELECTRICITY, device.eui64)),
         export=_export(config, device.eui64),
+        voltage_rng=SeedTree(config.seed).random("street"),
         now_us=from_datetime(config.start),
         tariff=_tariff(config, Fuel.ELECTRICITY),
         prepayment=_prepayment(config, Fuel.ELECTRICITY),

@@ -90,6 +90,18 @@ def test_without_a_load_there_is_the_profile_of_the_seed() -> None:
     assert 3_000 < day_wh(1) < 30_000
 
 
+def test_the_voltage_of_the_street_is_that_of_the_seed() -> None:
+    def week(seed: int) -> list[int]:
+        config = replace(default_home(), seed=seed)
+        meter = electricity_meter(config, part(config, Role.ESME))
+        start_us = from_datetime(config.start)
+        return [meter.street.mv(start_us + index * HOUR_US // 2) for index in range(336)]
+
+    assert week(1) == week(1) != week(2)
+    assert len(set(week(1))) > 300, "it is another one each half hour"
+    assert all(235_000 < mv < 246_000 for mv in week(1))
+
+
 def test_a_csv_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="none"):
         config = home(f'[[load]]\nfuel = "electricity"\nkind = "csv"\nfile = "{tmp_path / "none.csv"}"\n')
