@@ -11,6 +11,7 @@ import asyncio
 import random
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Final
 
 from smets1.errors import InputError
@@ -30,7 +31,7 @@ from smets1.tools.dongle import Dongle, EzspDongle
 from smets1.tools.home_config import DeviceConfig, HomeConfig, RadioKind, Role
 from smets1.tools.home_file import parse_radio
 
-__all__ = ["HomeRadios", "with_radios"]
+__all__ = ["HomeRadios", "require_sticks", "with_radios"]
 
 _NODE_ROLES: Final = {
     Role.CHF: NodeRole.COORDINATOR,
@@ -52,6 +53,18 @@ def with_radios(config: HomeConfig, *texts: str) -> HomeConfig:
     chosen = {eui64: specs[at % len(specs)] for at, eui64 in enumerate(on_air)}
     devices = (replace(each, radio=chosen.get(each.eui64, each.radio)) for each in config.devices)
     return replace(config, devices=tuple(devices))
+
+
+def require_sticks(config: HomeConfig) -> None:
+    """Raises InputError where a device's stick is not plugged in, or its driver not installed."""
+    for radio in (device.radio for device in config.devices if device.runs_here):
+        if radio.kind is RadioKind.EZSP:
+            require_bellows()
+        if radio.port and not radio.is_simulated and not radio.port.startswith("tcp://"):
+            path = radio.port.partition("@")[0]
+            if not Path(path).exists():
+                advice = "plug the stick in, or see what `smets1 doctor` finds"
+                raise InputError(f"radio {radio}: {path} is not there: {advice}")
 
 
 class HomeRadios:

@@ -18,7 +18,7 @@ from smets1.tools.home_radios import with_radios
 from smets1.tools.script.steps import Act, Stage, read_step
 from smets1.tools.toml_reader import read_toml
 
-__all__ = ["AS_WRITTEN", "Script", "World", "play_script", "read_script"]
+__all__ = ["AS_WRITTEN", "Script", "World", "home_on", "play_script", "read_script"]
 
 AS_WRITTEN: Final = "file"
 """The world that the script's own home file says."""
@@ -61,6 +61,11 @@ def read_script(path: Path) -> Script:
     return Script(title=title, home=home, steps=steps)
 
 
+def home_on(script: Script, radios: str) -> HomeConfig:
+    """The home of a script on `radios`, as `play_script` takes them. Raises InputError."""
+    return script.home if radios == AS_WRITTEN else with_radios(script.home, *radios.split(","))
+
+
 def play_script(
     script: Script, radios: str, capture: Path, *, say: Callable[[str], None], speed: float = MAX_SPEED
 ) -> World:
@@ -68,9 +73,8 @@ def play_script(
 
     A finite `speed` is for sticks that are really there. Raises InputError, LostError.
     """
-    config = script.home if radios == AS_WRITTEN else with_radios(script.home, *radios.split(","))
     world = World(radios=radios, capture=capture)
-    run_loop(_play(script, config, world, say), speed=speed)
+    run_loop(_play(script, home_on(script, radios), world, say), speed=speed)
     return world
 
 

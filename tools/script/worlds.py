@@ -10,9 +10,10 @@ from typing import Any, Final
 
 from smets1.hardware.clock import MAX_SPEED
 from smets1.tools.arguments import UsageError
+from smets1.tools.home_radios import require_sticks
 from smets1.tools.new_file import make_folder
 from smets1.tools.script.comparison import Difference, compare, differences_text
-from smets1.tools.script.player import AS_WRITTEN, Script, World, play_script, read_script
+from smets1.tools.script.player import AS_WRITTEN, Script, World, home_on, play_script, read_script
 from smets1.tools.script.transcript import Command, read_transcript
 
 __all__ = ["Outcome", "run_worlds"]
@@ -65,6 +66,8 @@ def run_worlds(
     script = read_script(path)
     if len(set(radios)) != len(radios):
         raise UsageError("--on: the same radios twice are the same octets twice")
+    for each in radios or (AS_WRITTEN,):
+        require_sticks(home_on(script, each))
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch) if out is None else out
         make_folder(folder, "--out")

@@ -111,6 +111,21 @@ def test_the_example_in_all_worlds(repository: Path, tmp_path: Path) -> None:
         assert only_one < 20, lines  # of some 1 900 commands
 
 
+@pytest.mark.parametrize("port", ["/dev/no-such-stick", "./no-such-stick@115200"])
+def test_a_stick_that_is_not_there_is_said_before_anything_is_played(
+    port: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`smets1 run` waits for it to be plugged in and says so each second; a script only seems to hang."""
+    path = tmp_path / "join.toml"
+    path.write_text('[[step]]\ndo = "join"\n')
+    words = ["scenario", str(path), "--on", "air:", "--on", f"air:,rcp:{port}", "--speed", "1"]
+    assert main([*words, "--out", str(tmp_path / "out")]) == 1
+    name = port.partition("@")[0]
+    advice = f"{name} is not there: plug the stick in, or see what `smets1 doctor` finds"
+    assert capsys.readouterr() == ("", f"smets1 scenario: radio rcp:{port}: {advice}\n")
+    assert not (tmp_path / "out").exists()
+
+
 def test_the_command_and_its_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "join.toml"
     path.write_text('seed = 7\n[[step]]\ndo = "join"\n')
