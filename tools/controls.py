@@ -24,6 +24,7 @@ from smets1.eui64 import Eui64, format_eui64
 from smets1.firmware.device import Device
 from smets1.firmware.time_keeper import DeviceClock
 from smets1.tools.home import Home
+from smets1.tools.hub_registry import Chf
 
 __all__ = ["CONTROLS", "Control", "Key", "control", "differences", "parameters", "set_parameter"]
 
@@ -263,7 +264,7 @@ def _judge(key: Key, values: Mapping[str, Any]) -> None:
 def set_parameter(device: Device, name: object, value: object) -> None:
     """As the operator writes it. Raises InputError for one that the device does not take."""
     _book(device)
-    assert isinstance(device, MeterDevice | DisplayDevice | Cad), "who has a book"
+    assert isinstance(device, MeterDevice | DisplayDevice | Cad | Chf), "who has a book"
     if not isinstance(name, str):
         raise InputError(f"the name of a parameter is a text, not {name!r:.40}")
     try:
@@ -273,7 +274,7 @@ def set_parameter(device: Device, name: object, value: object) -> None:
 
 
 def _book(device: Device) -> ParameterBook:
-    if not isinstance(device, MeterDevice | DisplayDevice | Cad):
+    if not isinstance(device, MeterDevice | DisplayDevice | Cad | Chf):
         raise InputError(f"{format_eui64(device.eui64)} has no parameters")
     return device.parameters.book
 
@@ -311,8 +312,8 @@ def differences(device: Device, group: str = "DA") -> list[dict[str, Any]]:
     book = _book(device)
     if group not in PRE_ENROLMENT:
         raise InputError(f"no table for Group ID {group!r}: known is {', '.join(PRE_ENROLMENT)}")
-    if isinstance(device, Cad):
-        return []  # nothing is demanded of what only listens
+    if isinstance(device, Cad | Chf):
+        return []  # nothing is demanded of these
     kind = DeviceKind[type(device).__name__.upper()]
     return [
         {"name": each.name, "part": each.part, "is": each.present, "must_be": each.required}

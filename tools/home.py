@@ -53,6 +53,7 @@ from smets1.tools.home_headend import HomeHeadEnd
 from smets1.tools.home_parts import DEVICE_TYPES, electricity_meter, factory, gas_meter, top_up_desk
 from smets1.tools.home_radios import HomeRadios
 from smets1.tools.home_wan import HomeWan
+from smets1.tools.hub_registry import Chf as RegisteredChf
 from smets1.tools.keys_file import KeyRing
 from smets1.tools.live_faults import LiveFaults
 from smets1.tools.new_file import NewFile, make_folder, require_writable
@@ -393,7 +394,7 @@ class Home:
             for other in self.config.devices
             if other.role not in (Role.CHF, Role.GPF)
         ]
-        return Chf(
+        return RegisteredChf(
             factory(self.config, config, self._ca),
             self._board(config, log.may_join),
             gpf=factory(self.config, gpf, self._ca) if gpf else None,

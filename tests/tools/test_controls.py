@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from smets1.devices.supply import SupplyState
 from smets1.devices.tamper import Sensor
 from smets1.errors import InputError
+from smets1.firmware.zcl.status import Status
 from smets1.tools.controls import CONTROLS, control, differences, parameters, set_parameter
 from smets1.tools.duis_ask import ask
 from smets1.tools.home import Home
@@ -157,8 +159,34 @@ async def test_parameters_are_read_written_and_compared_with_what_must_be(smets1
             set_parameter(esme, name, value)
     with pytest.raises(InputError, match="no table"):
         differences(esme, "XX")
-    with pytest.raises(InputError, match="no parameters"):
-        parameters(home.chf)
+    assert differences(home.chf) == []
+
+
+async def test_the_hubs_parameters_act_and_outlive_a_restart(smets1_home: Any, tmp_path: Path) -> None:
+    home = await smets1_home(toml=TOML, nvm_dir=tmp_path)
+    assert [(row["name"], row["value"]) for row in parameters(home.chf)] == [
+        ("keep_alive_base", 10),
+        ("keep_alive_jitter", 300),
+    ]
+    set_parameter(home.chf, "keep_alive_base", 1)
+    set_parameter(home.chf, "keep_alive_jitter", 10)
+    for bad in (0, 256, "1"):
+        with pytest.raises(InputError):
+            set_parameter(home.chf, "keep_alive_base", bad)
+    names = ("keep_alive_base", "keep_alive_jitter")
+    assert await home.ihd.app.read(0, 1, "keep_alive", names) == {
+        "keep_alive_base": 1,
+        "keep_alive_jitter": 10,
+    }
+    asked = await home.ihd.app.request(0, 1, "device_information", "read_parameter", name="keep_alive_base")
+    assert asked["value"] == b"\x01"
+    answer = await home.ihd.app.request(
+        0, 1, "device_information", "write_parameter", name="keep_alive_base", value=b"\x05"
+    )
+    assert answer["status"] == Status.NOT_AUTHORIZED, "a device of the home may look only"
+    await home.power_off()
+    again = await smets1_home(toml=TOML, nvm_dir=tmp_path)
+    assert again.chf.app.core.server(1, "keep_alive").get("keep_alive_base") == 1
 
 
 @pytest.mark.parametrize(

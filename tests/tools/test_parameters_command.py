@@ -76,7 +76,7 @@ def test_a_home_is_listed_changed_and_compared() -> None:
 def test_mistakes_are_one_line() -> None:
     async def story(home: Any, ask: Ask) -> None:
         for words, told in (
-            (("chf",), "no device 'chf' runs there"),
+            (("gpf",), "no device 'gpf' runs there"),
             (("esme", "--set", "no_such=1"), "no parameter 'no_such'"),
             (("esme", "--set", "load_limit_period=long"), "is a number"),
             (

@@ -19,7 +19,7 @@ from smets1.tools.http_client import add_address_arguments, exchange, split_addr
 __all__ = ["add_arguments", "run"]
 
 _TIMEOUT_S: Final = 30.0
-_KINDS: Final = ("esme", "gsme", "ppmid", "ihd")
+_KINDS: Final = ("chf", "esme", "gsme", "ppmid", "ihd", "cad")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
