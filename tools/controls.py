@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from smets1.devices.cad_device import Cad
 from smets1.devices.display_device import DisplayDevice
@@ -33,6 +33,7 @@ _MAX_MV: Final = 500_000
 _MAX_OFFSET_S: Final = 366 * 86_400
 _KIND_WORDS: Final[Mapping[type, str]] = {bool: "true or false", int: "a whole number", str: "a text"}
 
+_D = TypeVar("_D", bound=Device)
 _Act = Callable[[Home, Eui64, dict[str, Any]], Awaitable[None]]
 
 
@@ -60,32 +61,24 @@ class Control:
     act: _Act = field(repr=False)
 
 
+def _running(home: Home, eui64: Eui64, kind: type[_D], words: str) -> _D:
+    """Raises InputError where it does not run, or is no such thing."""
+    device = home.running(eui64)
+    if not isinstance(device, kind):
+        raise InputError(f"{format_eui64(eui64)} is no {words}")
+    return device
+
+
 def _meter(home: Home, eui64: Eui64) -> MeterDevice:
-    device = _device(home, eui64)
-    if not isinstance(device, MeterDevice):
-        raise InputError(f"{format_eui64(eui64)} is no meter")
-    return device
-
-
-def _device(home: Home, eui64: Eui64) -> Device:
-    device = home.device(eui64)
-    if device is None:
-        raise InputError(f"no device {format_eui64(eui64)} runs here")
-    return device
+    return _running(home, eui64, MeterDevice, "meter")
 
 
 def _electricity(home: Home, eui64: Eui64) -> Esme:
-    device = _device(home, eui64)
-    if not isinstance(device, Esme):
-        raise InputError(f"{format_eui64(eui64)} is no electricity meter")
-    return device
+    return _running(home, eui64, Esme, "electricity meter")
 
 
 def _gas(home: Home, eui64: Eui64) -> Gsme:
-    device = _device(home, eui64)
-    if not isinstance(device, Gsme):
-        raise InputError(f"{format_eui64(eui64)} is no gas meter")
-    return device
+    return _running(home, eui64, Gsme, "gas meter")
 
 
 # --- what they do ------------------------------------------------------------------------------------
@@ -113,7 +106,7 @@ async def _battery(home: Home, eui64: Eui64, values: dict[str, Any]) -> None:
 
 
 async def _clock(home: Home, eui64: Eui64, values: dict[str, Any]) -> None:
-    device = _device(home, eui64)
+    device = home.running(eui64)
     if not isinstance(device.civil, DeviceClock):
         raise InputError("the hub's clock is kept right by the head end")
     if "drift_ppm" in values:

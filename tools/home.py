@@ -42,12 +42,7 @@ from smets1.headend.head_end import HeadEnd
 from smets1.hub.admission import AdmittedDevice
 from smets1.hub.chf import Chf
 from smets1.hub.device_log import DeviceLog
-from smets1.tools.home_config import (
-    DeviceConfig,
-    Fuel,
-    HomeConfig,
-    Role,
-)
+from smets1.tools.home_config import DeviceConfig, Fuel, HomeConfig, Role
 from smets1.tools.home_file import default_home, parse_home, require_start
 from smets1.tools.home_headend import HomeHeadEnd
 from smets1.tools.home_parts import DEVICE_TYPES, electricity_meter, factory, gas_meter, top_up_desk
@@ -182,15 +177,15 @@ class Home:
             if config.runs_here and config.role is not Role.GPF:
                 self._add(config)
         for device in self.devices:
-            if isinstance(device, Chf):
-                await self._connect(device)
-            device.start()
+            await self._power_up(device)
         self._clock_task = self._loop.create_task(self._keep_time())
 
     async def add_device(self, config: DeviceConfig) -> None:
         """Power up one more device of the home file's kinds, in a home that runs."""
         self._add(config)
-        device = self.devices[-1]
+        await self._power_up(self.devices[-1])
+
+    async def _power_up(self, device: Device) -> None:
         if isinstance(device, Chf):
             await self._connect(device)
         device.start()
@@ -200,7 +195,7 @@ class Home:
 
         A hub's links go with it. Raises InputError where no such device runs here.
         """
-        device = self._running(eui64)
+        device = self.running(eui64)
         if isinstance(device, MeterDevice):
             device.lose_power()
         else:
@@ -221,7 +216,8 @@ class Home:
             delattr(self, config.role.value)
         await self.add_device(config)
 
-    def _running(self, eui64: Eui64) -> Device:
+    def running(self, eui64: Eui64) -> Device:
+        """Raises InputError where no such device runs here, or has no power."""
         device = self.device(eui64)
         if device is None:
             raise InputError(f"no device {format_eui64(eui64)} runs here")
@@ -229,7 +225,7 @@ class Home:
 
     def nvm_of(self, eui64: Eui64) -> DeviceNvm:
         """The memory of a device, whether it runs here or not."""
-        return self._nvm_of(eui64)
+        return self._store.device(format_eui64(eui64))
 
     async def joined(self, timeout_s: float = JOIN_TIMEOUT_S) -> None:
         """Wait until every device that runs here is on the network with an established key.
@@ -320,19 +316,16 @@ class Home:
         chf.wan = HubWanEnd(
             self._wan.link(f"hub-{chf.eui64:016x}"),
             chf.eui64,
-            self._nvm_of(chf.eui64),
+            self.nvm_of(chf.eui64),
             self.civil,
             chf.execute,
             rng=self.seeds.random("wan", format_eui64(chf.eui64)),
         )
         await chf.wan.start()
 
-    def _nvm_of(self, eui64: Eui64) -> DeviceNvm:
-        return self._store.device(format_eui64(eui64))
-
     def _board(self, config: DeviceConfig, may_join: Callable[[Eui64], bool] | None = None) -> Board:
         name = format_eui64(config.eui64)
-        nvm = self._nvm_of(config.eui64)
+        nvm = self.nvm_of(config.eui64)
         channel = self.config.han.channel
         node_config = NodeConfig(may_join=may_join, extended_pan_id=self.extended_pan_id)
         if channel is not None:
@@ -381,7 +374,7 @@ class Home:
                 device.on_key(link_key)
 
     def _make_chf(self, config: DeviceConfig) -> Chf:
-        log = DeviceLog(self._nvm_of(config.eui64))
+        log = DeviceLog(self.nvm_of(config.eui64))
         esme, gsme = self.config.device(Role.ESME), self.config.device(Role.GSME)
         gpf = self.config.device(Role.GPF)
         admitted = [
