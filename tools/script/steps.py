@@ -32,7 +32,7 @@ from smets1.headend.rotation import RotationResult
 from smets1.tools.duis_ask import ask
 from smets1.tools.home import Home
 from smets1.tools.home_config import POUND_MP, HomeConfig, Role
-from smets1.tools.toml_reader import Table
+from smets1.tools.toml_reader import Table, optional
 
 __all__ = ["Act", "ScriptFailedError", "Stage", "read_step"]
 
@@ -115,24 +115,15 @@ class _Keys:
         return self.device(Role.ESME, Role.GSME)
 
     def text(self, key: str) -> str | None:
-        if self.table.has(key):
-            return self.table.text(key)
-        self.table.know(key)
-        return None
+        return optional(self.table, key, self.table.text)
 
     def number(self, key: str, *, high: int) -> float | None:
         """For time, where the nearest float is good enough."""
-        if self.table.has(key):
-            return float(self.table.number(key, low=0, high=high))
-        self.table.know(key)
-        return None
+        return optional(self.table, key, lambda key: float(self.table.number(key, low=0, high=high)))
 
     def whole(self, key: str, *, high: int, unit: int = 1) -> int | None:
         """A number that is whole in its unit."""
-        if self.table.has(key):
-            return self.table.scaled(key, unit=unit, low=0, high=high)
-        self.table.know(key)
-        return None
+        return optional(self.table, key, lambda key: self.table.scaled(key, unit=unit, low=0, high=high))
 
 
 # --- time ------------------------------------------------------------------------------------------------
@@ -306,24 +297,17 @@ def _plugging(is_plugged: bool) -> Callable[[_Keys], Act]:
     return read
 
 
-def _power_off(keys: _Keys) -> Act:
-    device = keys.device()
+def _powering(has_power: bool) -> Callable[[_Keys], Act]:
+    def read(keys: _Keys) -> Act:
+        device = keys.device()
 
-    async def act(stage: Stage) -> None:
-        await stage.home.cut_power(device)
-        stage.say(f"the {stage.name(device)} is without power")
+        async def act(stage: Stage) -> None:
+            await (stage.home.restore_power if has_power else stage.home.cut_power)(device)
+            stage.say(f"the {stage.name(device)} {'has power again' if has_power else 'is without power'}")
 
-    return act
+        return act
 
-
-def _power_on(keys: _Keys) -> Act:
-    device = keys.device()
-
-    async def act(stage: Stage) -> None:
-        await stage.home.restore_power(device)
-        stage.say(f"the {stage.name(device)} has power again")
-
-    return act
+    return read
 
 
 # --- how it must stand --------------------------------------------------------------------------------------
@@ -379,7 +363,7 @@ _KINDS: Final[dict[str, Callable[[_Keys], Act]]] = {
     "upgrade": _upgrade,
     "unplug": _plugging(False),
     "plug": _plugging(True),
-    "power-off": _power_off,
-    "power-on": _power_on,
+    "power-off": _powering(False),
+    "power-on": _powering(True),
     "expect": _expect,
 }
