@@ -9,7 +9,7 @@ Source: Zigbee 05-3474-21, 2.2.5, 3.3.1, 4.5. Left out: MAC and NWK commands, ac
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -97,22 +97,14 @@ class _Reader:
             aux, _ = AuxiliaryHeader.decode(octets, offset)
             if aux.source is None:
                 return
-            opened = self._open_network(octets, offset, aux.source, aux.frame_counter)
+            opened = _first_that_opens(
+                self._network, open_network, octets, offset, aux.source, aux.frame_counter
+            )
             if opened is None:
                 self._note(time_us, header, "NWK", "no network key fits")
                 return
             payload = opened
         self._read_aps(time_us, header, payload)
-
-    def _open_network(self, octets: bytes, offset: int, source: Eui64, counter: int) -> bytes | None:
-        for at, cipher in enumerate(self._network):
-            try:
-                payload = open_network(cipher, octets, offset, source, counter)
-            except SecurityError:
-                continue
-            self._network.insert(0, self._network.pop(at))  # the next frame most probably has the same
-            return payload
-        return None
 
     # --- APS ----------------------------------------------------------------------------------------------
 
@@ -136,7 +128,8 @@ class _Reader:
         if aps.is_secured:
             aux, body = AuxiliaryHeader.decode(octets, offset)
             source = self._eui64s.get(nwk.source) if aux.source is None else aux.source
-            opened = None if source is None else self._open_link(octets, offset, body, source, aux)
+            ciphers = [] if source is None else self._link.get(aux.key_id, [])
+            opened = _first_that_opens(ciphers, open_link, octets, offset, body, source, aux.frame_counter)
             if opened is None:
                 self._note(time_us, nwk, "APS", "no link key fits")
                 return
@@ -147,19 +140,6 @@ class _Reader:
         whole = self._join(nwk, aps, payload)
         if whole is not None:
             self._read_message(time_us, nwk, aps, whole)
-
-    def _open_link(
-        self, octets: bytes, offset: int, body: int, source: Eui64, aux: AuxiliaryHeader
-    ) -> bytes | None:
-        ciphers = self._link.get(aux.key_id, [])
-        for at, cipher in enumerate(ciphers):
-            try:
-                payload = open_link(cipher, octets, offset, body, source, aux.frame_counter)
-            except SecurityError:
-                continue
-            ciphers.insert(0, ciphers.pop(at))
-            return payload
-        return None
 
     def _join(self, nwk: NwkHeader, aps: ApsHeader, payload: bytes) -> bytes | None:
         if aps.fragment is Fragment.NONE:
@@ -214,6 +194,18 @@ class _Reader:
         if eui64 is None:
             return f"0x{short_address:04X}"
         return self._names.get(eui64, format_eui64(eui64))
+
+
+def _first_that_opens(ciphers: list[FrameCipher], read: Callable[..., bytes], *frame: object) -> bytes | None:
+    """What `read(cipher, *frame)` gives; the cipher that fits is the first to be tried on the next frame."""
+    for at, cipher in enumerate(ciphers):
+        try:
+            payload = read(cipher, *frame)
+        except SecurityError:
+            continue
+        ciphers.insert(0, ciphers.pop(at))
+        return payload
+    return None
 
 
 def read_transcript(octets: bytes, keys: Iterable[str], names: Mapping[Eui64, str]) -> list[Command]:
