@@ -33,6 +33,7 @@ __all__ = [
     "block_lines",
     "display_pages",
     "format_money",
+    "format_reading",
     "hidden_lines",
     "hidden_page",
     "hours_page",
@@ -277,13 +278,13 @@ def _cost_per_hour(fuel: FuelView) -> str:
 
 def _history_page(name: str, fuel: FuelView) -> list[str]:
     """The days before today; gas as it was measured."""
-    lines = [_row(day, _reading(use, is_gas=fuel.is_gas)) for day, use in fuel.history]
+    lines = [_row(day, format_reading(use, is_gas=fuel.is_gas)) for day, use in fuel.history]
     return [f"{name.upper()} HISTORY", *(lines or ["Nothing yet"])]
 
 
 def hours_page(name: str, date: str, hours: list[tuple[str, int | None]], *, is_gas: bool) -> list[str]:
     """A day's hours by their local begin, in two columns; a day of a clock change has 23 or 25."""
-    cells = [_row(f"{hour}h", _reading(use, is_gas=is_gas), _HOUR_WIDTH) for hour, use in hours]
+    cells = [_row(f"{hour}h", format_reading(use, is_gas=is_gas), _HOUR_WIDTH) for hour, use in hours]
     half = (len(cells) + 1) // 2
     right = [*cells[half:], ""]
     rows = [f"{left}  {right[index]}".rstrip() for index, left in enumerate(cells[:half])]
@@ -294,12 +295,13 @@ def _meter_reading_page(name: str, fuel: FuelView) -> list[str]:
     states = {SupplyState.ON: "on", SupplyState.ARMED: "ready", SupplyState.OFF: "off", None: _UNKNOWN}
     return [
         f"{name.upper()} METER",
-        _row("Reading", _reading(fuel.register, is_gas=fuel.is_gas)),
+        _row("Reading", format_reading(fuel.register, is_gas=fuel.is_gas)),
         _row("Supply", states[fuel.supply]),
     ]
 
 
-def _reading(register: int | None, *, is_gas: bool) -> str:
+def format_reading(register: int | None, *, is_gas: bool) -> str:
+    """Wh or dm3 -> '1.234 kWh' or '1.234 m3'."""
     if register is None:
         return _UNKNOWN
     return f"{register // 1000}.{register % 1000:03d} {'m3' if is_gas else 'kWh'}"

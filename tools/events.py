@@ -8,7 +8,7 @@ from typing import TextIO
 
 from smets1.firmware.civil import CivilClock, format_utc
 
-__all__ = ["EventLines", "event_fields", "quiet_libraries"]
+__all__ = ["EventLines", "event_fields", "event_mark", "quiet_libraries"]
 
 _NOISY = ("aiomqtt", "asyncio", "aiohttp.access", "amqtt", "paho", "transitions")
 
@@ -28,13 +28,17 @@ class EventLines(logging.Handler):
             if self._as_json:
                 line = json.dumps(event)
             else:
-                mark = "" if record.levelno < logging.WARNING else f"{record.levelname} "
-                line = f"{event['utc']}  {mark}{event['text']}"
+                line = f"{event['utc']}  {event_mark(record)}{event['text']}"
             if record.exc_info and not self._as_json:
                 line += "\n" + logging.Formatter().formatException(record.exc_info)
             print(line, file=self._out, flush=True)
         except Exception:  # a handler must never break what logs
             self.handleError(record)
+
+
+def event_mark(record: logging.LogRecord) -> str:
+    """What a line for a person begins with: nothing, or how bad it is."""
+    return "" if record.levelno < logging.WARNING else f"{record.levelname} "
 
 
 def event_fields(record: logging.LogRecord, utc_us: int) -> dict[str, str]:

@@ -20,11 +20,12 @@ from rich.text import Text
 from smets1.devices.display_device import DisplayDevice
 from smets1.devices.gsme import Gsme
 from smets1.devices.meter_device import MeterDevice
-from smets1.devices.screens import format_money
+from smets1.devices.screens import format_money, format_reading
 from smets1.eui64 import Eui64, format_eui64
 from smets1.firmware.device import Device
 from smets1.hardware.air import Fate
 from smets1.hardware.ieee802154 import FrameType, peek
+from smets1.tools.events import event_mark
 from smets1.tools.home import Home
 from smets1.tools.home_config import DeviceConfig, Role
 
@@ -56,8 +57,7 @@ class _Events(logging.Handler):
         except Exception:  # a handler must never break what logs
             self.handleError(record)
             return
-        mark = "" if record.levelno < logging.WARNING else f"{record.levelname} "
-        self.lines.append(f"{str(self._home.clock)[11:19]} {mark}{text}")
+        self.lines.append(f"{str(self._home.clock)[11:19]} {event_mark(record)}{text}")
 
 
 class LiveScreen:
@@ -156,11 +156,9 @@ class LiveScreen:
         han = "keyed" if device.keyed.is_set() else "joins"
         if not isinstance(device, MeterDevice):
             return [name, han]
-        account, register = device.account, device.meter.reading
-        unit = "m3" if isinstance(device, Gsme) else "kWh"
-        supply = device.meter.supply.state.name
-        reading = f"{register // 1000}.{register % 1000:03d} {unit}"
-        return [name, han, reading, format_money(account.balance_mp), supply]
+        balance = format_money(device.account.balance_mp)  # brings the meter to now
+        reading = format_reading(device.meter.reading, is_gas=isinstance(device, Gsme))
+        return [name, han, reading, balance, device.meter.supply.state.name]
 
     def _draw_face(self) -> RenderableType:
         if not self.faces:

@@ -18,6 +18,7 @@ from dataclasses import replace
 
 from smets1.devices.gsme import Gsme
 from smets1.devices.meter_device import MeterDevice
+from smets1.devices.screens import format_money, format_reading
 from smets1.errors import InputError
 from smets1.eui64 import format_eui64
 from smets1.hardware.clock import MAX_SPEED
@@ -145,25 +146,24 @@ async def _until_the_end(stopped: asyncio.Event, duration_s: float | None) -> No
 
 
 def _summarise(home: Home, *, as_json: bool) -> None:
-    meters = [device for device in home.devices if isinstance(device, MeterDevice)]
+    meters = (device for device in home.devices if isinstance(device, MeterDevice))
+    accounts = [(meter, meter.account) for meter in meters]  # which brings each to now
     if as_json:
         rows = [
             {
                 "eui64": format_eui64(meter.eui64),
                 ("volume_dm3" if isinstance(meter, Gsme) else "energy_wh"): meter.meter.reading,
-                "balance_mp": meter.account.balance_mp,
+                "balance_mp": account.balance_mp,
                 "supply": meter.meter.supply.state.name.lower(),
             }
-            for meter in meters
+            for meter, account in accounts
         ]
         print(json.dumps({"utc": str(home.clock), "seed": home.config.seed, "meters": rows}))
         return
     print(f"{home.clock}  seed {home.config.seed}")
-    for meter in meters:
-        unit = "m3" if isinstance(meter, Gsme) else "kWh"
-        reading = f"{meter.meter.reading // 1000}.{meter.meter.reading % 1000:03d}"
-        balance = f"£{meter.account.balance_mp / 100_000:.2f}"
+    for meter, account in accounts:
+        reading, unit = format_reading(meter.meter.reading, is_gas=isinstance(meter, Gsme)).split()
         print(
             f"  {format_eui64(meter.eui64)}  {type(meter).__name__:<5} {reading:>12} {unit:<4}"
-            f" balance {balance:>8}  supply {meter.meter.supply.state.name.lower()}"
+            f" balance {format_money(account.balance_mp):>8}  supply {meter.meter.supply.state.name.lower()}"
         )

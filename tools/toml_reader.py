@@ -104,10 +104,12 @@ def optional(table: Table, key: str, read: Callable[[str], _T]) -> _T | None:
 def nearest(word: str, known: Iterable[str]) -> str:
     """', did you mean …?' or the list of what is known, to end an error line with."""
     names = list(known)
+    return _guess(word, names) or (f" (known here: {', '.join(sorted(set(names)))})" if names else "")
+
+
+def _guess(word: str, names: list[str]) -> str:
     close = difflib.get_close_matches(word.lower(), names, n=1, cutoff=0.6)
-    if close:
-        return f": did you mean {close[0]!r}?"
-    return f" (known here: {', '.join(sorted(set(names)))})" if names else ""
+    return f": did you mean {close[0]!r}?" if close else ""
 
 
 class Table:
@@ -206,9 +208,7 @@ class Table:
         names = [kind.value for kind in kinds]
         value = self._take(key, default, (str,), f"one of {', '.join(names)}")
         if value not in names:
-            self.refuse(
-                key, f"{key} = {value!r} is none of {', '.join(names)}{self._hint(str(value), names)}"
-            )
+            self.refuse(key, f"{key} = {value!r} is none of {', '.join(names)}{_guess(str(value), names)}")
         return kinds(value)
 
     def texts(self, key: str, default: Sequence[str] | _Required = REQUIRED) -> tuple[str, ...]:
@@ -283,11 +283,6 @@ class Table:
     def _name(self, key: str = "") -> str:
         names = [part for part in self._path if isinstance(part, str)]
         return ".".join([*names, key] if key else names)
-
-    @staticmethod
-    def _hint(word: str, names: list[str]) -> str:
-        close = difflib.get_close_matches(word.lower(), names, n=1, cutoff=0.6)
-        return f": did you mean {close[0]!r}?" if close else ""
 
 
 # --- lines -----------------------------------------------------------------------------------------

@@ -64,6 +64,34 @@ def test_events_and_summary(capsys: pytest.CaptureFixture[str]) -> None:
     assert gsme.split()[3] == "m3"
 
 
+def test_the_summary_counts_whole_pennies_as_the_displays_do(
+    write: Write, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write("home.toml", "seed = 3\n[prepayment]\nbalance_pounds = 1.0099\n")
+    words = ("home.toml", "--speed", "max", "--for", "10s", "--quiet")
+    assert run(*words) == 0
+    _, esme, gsme = capsys.readouterr().out.splitlines()
+    assert run(*words, "--json") == 0
+    assert [meter["balance_mp"] > 100_500 for meter in json.loads(capsys.readouterr().out)["meters"]] == [
+        True
+    ] * 2
+    assert esme.endswith("balance    £1.00  supply on")
+    assert gsme.endswith("0.000 m3   balance    £1.00  supply on")
+
+
+@pytest.mark.parametrize("seconds", [56, 57])
+def test_the_summary_is_of_its_own_second(
+    seconds: int, write: Write, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A meter counts when somebody looks, or something happens."""
+    write("home.toml", '[[load]]\nfuel = "electricity"\nkind = "constant"\nwatts = 3600\n')
+    words = ("home.toml", "--speed", "max", "--for", f"{seconds}s", "--quiet")
+    assert run(*words) == 0
+    assert f"   0.0{seconds} kWh" in capsys.readouterr().out
+    assert run(*words, "--json") == 0
+    assert json.loads(capsys.readouterr().out)["meters"][0]["energy_wh"] == seconds
+
+
 def test_json_lines(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(*MAX, "--seed", "3", "--json") == 0
     rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
