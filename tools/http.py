@@ -36,7 +36,7 @@ from smets1.tools.home import Home
 from smets1.tools.home_file import is_loopback
 from smets1.tools.http_controls import add_control_routes
 from smets1.tools.http_faults import add_fault_routes
-from smets1.tools.http_request import device_of, json_of
+from smets1.tools.http_request import answer_mistakes, device_of, json_of
 from smets1.tools.http_watch import add_watch_routes
 
 __all__ = ["HttpServer", "require_free"]
@@ -66,7 +66,9 @@ class HttpServer:
         """Raises LostError, one line, where the address cannot be had; InputError where it needs a token."""
         if not self._token and not is_loopback(self._host):
             raise InputError(f"HTTP: on {self._host}, which is not loopback, a token must be asked for")
-        app = web.Application(client_max_size=MAX_REQUEST_OCTETS, middlewares=[self._check_token])
+        app = web.Application(
+            client_max_size=MAX_REQUEST_OCTETS, middlewares=[self._check_token, answer_mistakes]
+        )
         app[_HOME] = self._home
         if self._home.config.headend.runs_here:
             add_routes(app, self._home.headend)
@@ -164,13 +166,10 @@ async def _post_keys(request: web.Request) -> web.Response:
     """`{"keys": TEXT}`; of a meter `"held": true` holds the key down. Answers as the screen does."""
     device = _device_with_face(request)
     keys, is_held = await _keys_asked_for(request)
-    try:
-        if isinstance(device, MeterDevice):
-            device.press(keys, is_held=is_held)
-        else:
-            device.press(keys)
-    except InputError as error:
-        raise web.HTTPBadRequest(text=str(error)) from None
+    if isinstance(device, MeterDevice):
+        device.press(keys, is_held=is_held)
+    else:
+        device.press(keys)
     return web.json_response(_describe_screen(device))
 
 
@@ -178,9 +177,9 @@ async def _keys_asked_for(request: web.Request) -> tuple[str, bool]:
     example = '{"keys": "A"}'
     body = await json_of(request, example)
     if not isinstance(body, dict) or not isinstance(body.get("keys"), str):
-        raise web.HTTPBadRequest(text=f"the body must be JSON, as {example}")
+        raise InputError(f"the body must be JSON, as {example}")
     if len(body["keys"]) > _LONGEST_KEYS:
-        raise web.HTTPBadRequest(text=f"at most {_LONGEST_KEYS} characters of keys at a time")
+        raise InputError(f"at most {_LONGEST_KEYS} characters of keys at a time")
     return body["keys"], body.get("held") is True
 
 

@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from aiohttp import web
 
-from smets1.errors import InputError, LostError
+from smets1.errors import InputError
 from smets1.eui64 import format_eui64
 from smets1.firmware.device import Device
 from smets1.tools.controls import CONTROLS, control, differences, parameters, set_parameter
@@ -41,12 +41,7 @@ def add_control_routes(
             eui64 = eui64_of(request)
             if all(config.eui64 != eui64 for config in home.config.devices):
                 raise web.HTTPNotFound(text=f"no device {format_eui64(eui64)} in this home")
-            try:
-                await control(home, eui64, name, await json_of(request, _example(name)))
-            except InputError as error:
-                raise web.HTTPBadRequest(text=str(error)) from None
-            except LostError as error:
-                raise web.HTTPServiceUnavailable(text=str(error)) from None
+            await control(home, eui64, name, await json_of(request, _example(name)))
             device = home.device(eui64)
             shown = {"eui64": format_eui64(eui64), "has_power": device is not None}
             return web.json_response(shown if device is None else describe(device) | shown)
@@ -54,19 +49,20 @@ def add_control_routes(
         return act
 
     async def get_parameters(request: web.Request) -> web.Response:
-        return _judged(lambda: {"parameters": parameters(device_of(request, home))})
+        return web.json_response({"parameters": parameters(device_of(request, home))})
 
     async def post_parameter(request: web.Request) -> web.Response:
         device, example = device_of(request, home), '{"name": "currency", "value": "GBP"}'
         body = await json_of(request, example)
         if not isinstance(body, dict) or body.keys() != {"name", "value"}:
-            raise web.HTTPBadRequest(text=f"the body must be JSON, as {example}")
-        _judged(lambda: set_parameter(device, body["name"], body["value"]))
-        return _judged(lambda: {"parameters": parameters(device)})
+            raise InputError(f"the body must be JSON, as {example}")
+        set_parameter(device, body["name"], body["value"])
+        return web.json_response({"parameters": parameters(device)})
 
     async def get_enrolment(request: web.Request) -> web.Response:
         group = request.query.get("group", "DA")
-        return _judged(lambda: {"group": group, "differences": differences(device_of(request, home), group)})
+        found = differences(device_of(request, home), group)
+        return web.json_response({"group": group, "differences": found})
 
     async def get_docs(_request: web.Request) -> web.Response:
         return web.json_response(open_api(has_head_end=home.config.headend.runs_here))
@@ -81,10 +77,3 @@ def add_control_routes(
 
 def _example(name: str) -> str:
     return "{" + ", ".join(f'"{key.name}": ...' for key in CONTROLS[name].keys) + "}"
-
-
-def _judged(work: Callable[[], object]) -> web.Response:
-    try:
-        return web.json_response(work())
-    except InputError as error:
-        raise web.HTTPBadRequest(text=str(error)) from None

@@ -38,10 +38,7 @@ def add_fault_routes(app: web.Application, home: Home) -> None:
         return web.json_response(faults.snapshot())
 
     async def asked_for(request: web.Request) -> FaultsConfig:
-        try:
-            return faults_of_json(await request.read(), {device.eui64 for device in home.config.devices})
-        except InputError as error:
-            raise web.HTTPBadRequest(text=str(error)) from None
+        return faults_of_json(await request.read(), {device.eui64 for device in home.config.devices})
 
     async def get(_request: web.Request) -> web.Response:
         return answer()
@@ -81,5 +78,5 @@ def add_fault_routes(app: web.Application, home: Home) -> None:
 def _number(request: web.Request) -> int:
     text = request.match_info["id"]
     if not (text.isascii() and text.isdigit() and len(text) < 10):
-        raise web.HTTPBadRequest(text="the id of a planned fault is a number, as GET shows it")
+        raise InputError("the id of a planned fault is a number, as GET shows it")
     return int(text)

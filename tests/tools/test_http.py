@@ -308,6 +308,25 @@ def test_a_laboratorys_hands() -> None:
     play(story)
 
 
+def test_a_disk_that_is_full_is_503_and_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise LostError("NVM cannot be written: no space left on device")
+
+    async def story(home: Home, server: HttpServer, session: ClientSession) -> None:
+        monkeypatch.setattr(home.esme, "press", full)
+        monkeypatch.setattr(home.esme, "changed", full)
+        device = f"{server.url}/api/v1/devices/00-DB-12-34-56-78-90-A0"
+        for path, body in (("keys", {"keys": "A"}), ("voltage", {"mv": 230_000})):
+            async with session.post(f"{device}/{path}", json=body) as answer:
+                assert (answer.status, await answer.text()) == (
+                    503,
+                    "NVM cannot be written: no space left on device",
+                )
+        monkeypatch.undo()
+
+    play(story)
+
+
 @pytest.mark.parametrize(
     ("path", "body", "status", "words"),
     [
