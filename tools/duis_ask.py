@@ -15,14 +15,14 @@ from lxml import etree
 
 from smets1.errors import InputError
 from smets1.eui64 import Eui64
-from smets1.headend.catalogue import find_variant
+from smets1.headend.catalogue import ServiceVariant, find_variant
 from smets1.headend.duis.codes import ServicePath
 from smets1.headend.duis.request import XmlNode, read_node
 from smets1.headend.store import StoredResponse
 from smets1.tools.commands.srv import ready_request
 from smets1.tools.home import Home
 
-__all__ = ["DuisAnswer", "answers", "ask"]
+__all__ = ["DuisAnswer", "answers", "ask", "require_variant"]
 
 _WAIT_S: Final = 3700.0  # a gas answer comes with the meter's next waking
 
@@ -56,6 +56,14 @@ class DuisAnswer:
         return [node.text for node in self.root.below(name)]
 
 
+def require_variant(srv: str) -> ServiceVariant:
+    """Raises InputError where DUIS has none of that number."""
+    variant = find_variant(srv)
+    if variant is None:
+        raise InputError(f"{srv!r} is no service reference variant: `smets1 srv` lists them")
+    return variant
+
+
 async def ask(
     home: Home,
     srv: str,
@@ -69,9 +77,7 @@ async def ask(
 
     `token` for a top-up; `change` makes another request of the ready one. Raises InputError: unknown SRV.
     """
-    variant = find_variant(srv)
-    if variant is None:
-        raise InputError(f"{srv!r} is no service reference variant: `smets1 srv` lists them")
+    variant = require_variant(srv)
     options: dict[str, Any] = {} if token is None else {"token": token}
     if srv != "2.2":  # whose counter is made from the time: its low half must be zero
         options["counter"] = home.next_request_counter()

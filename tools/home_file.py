@@ -55,6 +55,7 @@ from smets1.tools.toml_reader import Table, judge, optional, parse_toml, read_eu
 __all__ = [
     "check_http",
     "default_home",
+    "hex_text",
     "home_of",
     "is_loopback",
     "parse_address",
@@ -166,9 +167,9 @@ def _device(table: Table) -> DeviceConfig:
     device = replace(
         base,
         radio=judge(table, "radio", parse_radio, table.text("radio", "air:")),
-        manufacturer=_hex_text(table, "manufacturer", base.manufacturer, digits=4),
+        manufacturer=hex_text(table, "manufacturer", base.manufacturer, digits=4),
         model=_short(table, "model", base.model, longest=30),
-        firmware=_hex_text(table, "firmware", base.firmware, digits=8),
+        firmware=hex_text(table, "firmware", base.firmware, digits=8),
         install_code=_install_code(table, base.install_code),
         runs_here=table.boolean("runs_here", True),
         mpxn=_metering_point(table, role, base.mpxn),
@@ -244,7 +245,8 @@ def parse_radio(text: str) -> RadioSpec:
     return spec
 
 
-def _hex_text(table: Table, key: str, default: str, *, digits: int) -> str:
+def hex_text(table: Table, key: str, default: str, *, digits: int) -> str:
+    """So many hex digits, as upper case. Raises InputError."""
     text = table.text(key, default)
     if len(text) != digits or not all(char in "0123456789abcdefABCDEF" for char in text):
         table.refuse(key, f"{key} = {text!r} must be {digits} hex digits in quotes, as {default!r}")

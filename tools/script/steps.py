@@ -3,7 +3,7 @@
 join                                    until every device is on the network and keyed
 wait        minutes | seconds | until_minutes   of the home's time; the last counts from the home's start
 request     device, srv; code; value, is    a DUIS request; ResponseCode (I0); an element and its text
-top-up      device, pounds; at; again   a token typed at the PPMID, or at the meter; again: refused
+top-up      device, pounds; at; again   a token typed at the PPMID, or at its meter; again: refused
 confirm                                 OK at the PPMID, for a supply that is armed
 rotate      device                      the SUA key
 upgrade     device, version; octets     an image by 11.1, over the air, started by 11.3
@@ -23,16 +23,19 @@ from typing import Any, Final
 
 from smets1.devices.display_device import DisplayDevice
 from smets1.devices.meter_device import MeterDevice
-from smets1.errors import EmulatorError, InputError
+from smets1.devices.ppmid import Fuel, Ppmid
+from smets1.devices.supply import SupplyState
+from smets1.errors import EmulatorError
 from smets1.eui64 import Eui64, format_eui64
 from smets1.firmware.device import Device
 from smets1.firmware.ota.image_file import OtaFile, OtaHeader
 from smets1.firmware.zcl.clusters.prepayment import OriginatingDevice
 from smets1.headend.rotation import RotationResult
-from smets1.tools.duis_ask import ask
+from smets1.tools.duis_ask import ask, require_variant
 from smets1.tools.home import Home
 from smets1.tools.home_config import POUND_MP, HomeConfig, Role
-from smets1.tools.toml_reader import Table, optional
+from smets1.tools.home_file import hex_text
+from smets1.tools.toml_reader import Table, judge, optional
 
 __all__ = ["Act", "ScriptFailedError", "Stage", "read_step"]
 
@@ -78,6 +81,11 @@ class Stage:
         assert isinstance(device, MeterDevice), "checked when the script was read"
         return device
 
+    def ppmid(self, eui64: Eui64) -> Ppmid:
+        device = self.device(eui64)
+        assert isinstance(device, Ppmid), "found by its role when the script was read"
+        return device
+
     def name(self, eui64: Eui64) -> str:
         return next(each.role.name for each in self.home.config.devices if each.eui64 == eui64)
 
@@ -103,12 +111,19 @@ class _Keys:
         self._config = config
 
     def device(self, *roles: Role) -> Eui64:
+        """One of `roles`; where none is given, any but the GPF, whose power and radio are the hub's."""
         role = self.table.choice("device", Role)
+        found = self.of_role(role, "device")
+        fitting = roles or tuple(each for each in Role if each is not Role.GPF)
+        if role not in fitting:
+            self.table.refuse("device", f"that is for {' or '.join(fitting)}, and this is {role.value}")
+        return found
+
+    def of_role(self, role: Role, key: str) -> Eui64:
+        """`key` is named where there is none."""
         found = self._config.device(role)
         if found is None or not found.runs_here:
-            self.table.refuse("device", f"no {role.value} runs in this home")
-        if roles and role not in roles:
-            self.table.refuse("device", f"that is for {' or '.join(roles)}, and this is {role.value}")
+            self.table.refuse(key, f"no {role.value} runs in this home")
         return found.eui64
 
     def meter(self) -> Eui64:
@@ -121,9 +136,9 @@ class _Keys:
         """For time, where the nearest float is good enough."""
         return optional(self.table, key, lambda key: float(self.table.number(key, low=0, high=high)))
 
-    def whole(self, key: str, *, high: int, unit: int = 1) -> int | None:
+    def whole(self, key: str, *, low: int = 0, high: int, unit: int = 1) -> int | None:
         """A number that is whole in its unit."""
-        return optional(self.table, key, lambda key: self.table.scaled(key, unit=unit, low=0, high=high))
+        return optional(self.table, key, lambda key: self.table.scaled(key, unit=unit, low=low, high=high))
 
 
 # --- time ------------------------------------------------------------------------------------------------
@@ -157,15 +172,13 @@ def _wait(keys: _Keys) -> Act:
 
 
 def _request(keys: _Keys) -> Act:
-    device, srv = keys.device(), keys.table.text("srv")
+    device, srv = keys.device(*Role), keys.table.text("srv")
+    judge(keys.table, "srv", require_variant, srv)
     code = keys.table.text("code", "I0")
     value, wanted = keys.text("value"), keys.text("is")
 
     async def act(stage: Stage) -> None:
-        try:
-            answer = await ask(stage.home, srv, device)
-        except InputError as error:
-            raise ScriptFailedError(str(error)) from None
+        answer = await ask(stage.home, srv, device)
         stage.expect(answer.code == code, f"DUIS {srv} to the {stage.name(device)}: {answer.code}")
         if value is not None:
             found = answer.value(*value.split("/"))
@@ -239,34 +252,41 @@ def _with_fields(xml: str, fields: dict[str, str]) -> str:
 def _top_up(keys: _Keys) -> Act:
     device = keys.meter()
     is_again = keys.table.boolean("again", False)
-    pounds = keys.whole("pounds", high=100)
+    pounds = keys.whole("pounds", low=1, high=100)
+    role = keys.table.choice("device", Role)
     at = keys.table.choice("at", Role, Role.PPMID)
-    if at not in (Role.PPMID, Role.ESME, Role.GSME):
-        keys.table.refuse("at", "a token is typed at the ppmid or at the meter")
+    if at not in (Role.PPMID, role):
+        keys.table.refuse("at", "a token is typed at the ppmid or at its own meter")
+    place = keys.of_role(at, "do")
     if (pounds is None) is not is_again:
         keys.table.refuse("do", "top-up takes pounds, or again = true for the token of the last one")
 
     async def act(stage: Stage) -> None:
         if pounds is not None:
             stage.token = stage.home.headend.make_utrn(device, pounds=pounds)
-        result = await _enter(stage, device, at)
+        if not stage.token:
+            raise ScriptFailedError("no token was made before: give pounds, then again = true")
+        if at is Role.PPMID:
+            fuel: Fuel = "gas" if role is Role.GSME else "electricity"
+            result: Any = await stage.ppmid(place).enter_utrn(stage.token, fuel)
+        else:
+            result = _type_at_meter(stage, stage.meter(place))
         text = f"token typed at the {at.name}: {result.result.name.lower().replace('_', ' ')}"
         stage.expect(result.is_accepted is not is_again, text)
 
     return act
 
 
-async def _enter(stage: Stage, device: Eui64, at: Role) -> Any:
-    if at is Role.PPMID:
-        return await stage.home.ppmid.enter_utrn(stage.token)
-    meter = stage.meter(device)
+def _type_at_meter(stage: Stage, meter: MeterDevice) -> Any:
     utc_us = stage.home.clock.utc_us
     return meter.desk.enter(meter.meter, stage.token, source=OriginatingDevice.METER, utc_us=utc_us)
 
 
-def _confirm(_keys: _Keys) -> Act:
+def _confirm(keys: _Keys) -> Act:
+    ppmid = keys.of_role(Role.PPMID, "do")
+
     async def act(stage: Stage) -> None:
-        await stage.home.ppmid.confirm_supply()
+        await stage.ppmid(ppmid).confirm_supply()
         stage.say("a person presses OK at the PPMID")
 
     return act
@@ -317,7 +337,11 @@ def _expect(keys: _Keys) -> Act:
     device = keys.device()
     balance = keys.whole("balance_pounds", high=1_000_000, unit=POUND_MP)
     supply, screen = keys.text("supply"), keys.text("screen")
-    generation, firmware = keys.whole("generation", high=1_000_000), keys.text("firmware")
+    generation = keys.whole("generation", high=1_000_000)
+    firmware = optional(keys.table, "firmware", lambda key: hex_text(keys.table, key, "00000001", digits=8))
+    states = SupplyState.__members__
+    if supply is not None and supply not in states:
+        keys.table.refuse("supply", f"supply = {supply!r} is none of {', '.join(states)}")
     found: list[Callable[[Stage], tuple[str, object, object]]] = []
     if balance is not None:
         found.append(lambda stage: ("balance (1/1000 p)", stage.meter(device).account.balance_mp, balance))
