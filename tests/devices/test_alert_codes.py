@@ -112,7 +112,7 @@ def emergency_taken(_: None) -> House:
     house = House(balance_mp=POUND)
     house.wait(SECOND_US)
     house.before_the_last_act()
-    for key in "1A":
+    for key in "7A":
         house.panel.press(key, utc_us=house.now_us)
     return house
 
