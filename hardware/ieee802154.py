@@ -148,6 +148,7 @@ def _all_layouts() -> dict[int, _Layout]:
 
 
 _LAYOUTS: Final = _all_layouts()
+_DATA_HEADER: Final = Struct("<BxBHHH")
 _new_tuple: Final = tuple.__new__  # what a NamedTuple calls in the end; once for every frame on the air
 
 
@@ -159,6 +160,8 @@ def peek(psdu: bytes) -> FramePeek | None:
     if len(psdu) < 3:
         return None
     low = psdu[0]
+    if low & 0x4F == 0x41 and psdu[1] & 0xFC == 0x88 and len(psdu) >= _DATA_HEADER.size:
+        return _peek_data(psdu)
     layout = _LAYOUTS.get((low | psdu[1] << 8) & _LAYOUT_BITS)
     if layout is None:
         return None
@@ -182,6 +185,27 @@ def peek(psdu: bytes) -> FramePeek | None:
             values[layout.source_short],
             values[layout.source_eui64],
             psdu[end] if is_command and len(psdu) > end else None,
+        ),
+    )
+
+
+def _peek_data(psdu: bytes) -> FramePeek:
+    """The one frame that matters for speed: data, short to short inside a PAN."""
+    low, sequence, pan, destination, source = _DATA_HEADER.unpack_from(psdu)
+    return _new_tuple(
+        FramePeek,
+        (
+            low & 0x07,
+            low & _ACK_REQUEST != 0,
+            low & _PENDING != 0,
+            sequence,
+            pan,
+            destination,
+            None,
+            pan,
+            source,
+            None,
+            None,
         ),
     )
 

@@ -140,8 +140,17 @@ class NwkHeader:
                 is_end_device_initiator=control & _END_DEVICE_INITIATOR != 0,
             )
             return header, 8
-        extras, offset = _decode_extras(control, octets)
-        destination_eui64, source_eui64, relays, relay_index = extras
+        if control & _EXTRAS == _SOURCE_IEEE and len(octets) >= 16:  # link status, for one
+            destination_eui64, source_eui64, relays, relay_index = (
+                None,
+                _EUI64.unpack_from(octets, 8)[0],
+                None,
+                0,
+            )
+            offset = 16
+        else:
+            extras, offset = _decode_extras(control, octets)
+            destination_eui64, source_eui64, relays, relay_index = extras
         header = cls(
             frame_type=frame_type,
             destination=destination,
