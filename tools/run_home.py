@@ -62,7 +62,7 @@ def _listening(headend: HeadEndConfig, host: str, port: int) -> HeadEndConfig:
 
 
 async def _run(config: HomeConfig, args: argparse.Namespace) -> None:
-    if config.speed != MAX_SPEED and config.headend.runs_here:
+    if config.speed != MAX_SPEED:
         from smets1.tools.http import require_free
 
         require_free(config.headend.http_host, config.headend.http_port)
@@ -78,7 +78,7 @@ async def _run(config: HomeConfig, args: argparse.Namespace) -> None:
             logger.addHandler(lines)
             stack.callback(logger.removeHandler, lines)
         url = ""
-        if config.speed != MAX_SPEED and config.headend.runs_here:
+        if config.speed != MAX_SPEED:
             url = await _serve(home, stack)
             if not args.quiet and not is_live:
                 note = {"listening": url} if args.json else f"listening on {url}"
@@ -112,7 +112,7 @@ def _is_live(args: argparse.Namespace) -> bool:
 
 
 async def _serve(home: Home, stack: AsyncExitStack) -> str:
-    """HTTP and callbacks, for as long as the stack is open; where it listens."""
+    """HTTP, and callbacks of a head end here, for as long as the stack is open; where it listens."""
     # Imported here: aiohttp's server side is not needed at speed max.
     from smets1.headend.callbacks import CallbackPoster
     from smets1.tools.http import HttpServer
@@ -121,8 +121,9 @@ async def _serve(home: Home, stack: AsyncExitStack) -> str:
     server = HttpServer(home, host=headend.http_host, port=headend.http_port, token=headend.token)
     await server.start()
     stack.push_async_callback(server.close)
-    poster = asyncio.get_running_loop().create_task(CallbackPoster(home.headend).run())
-    stack.callback(poster.cancel)
+    if headend.runs_here:
+        poster = asyncio.get_running_loop().create_task(CallbackPoster(home.headend).run())
+        stack.callback(poster.cancel)
     return server.url
 
 

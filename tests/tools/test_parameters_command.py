@@ -106,6 +106,16 @@ def test_usage(capsys: pytest.CaptureFixture[str]) -> None:
         assert told in capsys.readouterr().err
 
 
+def test_a_home_without_meters_and_displays() -> None:
+    async def story(home: Any, ask: Ask) -> None:
+        await home.power_off()
+        home.devices.clear()
+        told = "smets1 parameters: no meter or display runs there\n"
+        assert await ask() == await ask("esme") == (1, "", told)
+
+    play(story)
+
+
 def test_a_server_that_is_no_home(capsys: pytest.CaptureFixture[str]) -> None:
     class Page(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:

@@ -237,6 +237,14 @@ def test_a_port_in_use(where: str, taken_port: int, write: Write, capsys: pytest
     assert [path.name for path in Path().iterdir()] == ["home.toml"]
 
 
+def test_hands_and_eyes_are_served_where_the_head_end_runs_elsewhere(
+    write: Write, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write("home.toml", "[headend]\nruns_here = false\n")
+    assert run("home.toml", "--speed", "50000", "--for", "1h", "--http", "127.0.0.1:0", "--json") == 0
+    assert json.loads(capsys.readouterr().out.splitlines()[0])["listening"].startswith("http://127.0.0.1:")
+
+
 def test_two_runs_on_one_memory(write: Write, repository: Path, capsys: pytest.CaptureFixture[str]) -> None:
     command = [sys.executable, "-m", "smets1.tools.cli", "run", "--http", "127.0.0.1:0", "--nvm", "nvm"]
     environment = {**os.environ, "PYTHONPATH": str(repository / "src")}

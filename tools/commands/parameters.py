@@ -53,6 +53,8 @@ def run(args: argparse.Namespace) -> int:
     home = _Home(args.url, args.token)
     devices = [device for device in home.get("home")["devices"] if device["kind"] in _KINDS]
     chosen = [each for each in devices if args.device.lower() in ("", each["kind"], each["eui64"].lower())]
+    if not devices:
+        raise InputError("no meter or display runs there")
     if not chosen:
         known = ", ".join(f"{each['eui64']} ({each['kind']})" for each in devices)
         raise InputError(f"no device {args.device!r} runs there: there are {known}")
