@@ -235,6 +235,8 @@ class MeterLife:
             self.billing.on_clock_set(utc_us=to_us)
         self._source_mark = self._source(self.now_us)
         self._on_clock_set()
+        if delta_us < 0:
+            self._settle()  # what a friendly hour held back may stand outside it now
 
     def _shift_timers(self, delta_us: int) -> None:
         """Spans that run in a fuel's own machines go on."""

@@ -260,7 +260,8 @@ class MoneyMachine(RuleBasedStateMachine):
     def _is_held_throughout(self, to_us: int) -> bool:
         """Friendly hours begin and end at whole hours, grace at any instant."""
         hours = range(self.now_us // HOUR_US * HOUR_US, to_us + 1, HOUR_US)
-        return all(self.ledger.is_held(max(at, self.now_us)) for at in (*hours, to_us))
+        grace_ends_us = min(max(self.ledger.grace_until_us, self.now_us), to_us)
+        return all(self.ledger.is_held(max(at, self.now_us)) for at in (*hours, grace_ends_us, to_us))
 
     @rule(hours=st.integers(1, 200))
     def be_without_power(self, hours: int) -> None:
