@@ -51,7 +51,7 @@ from smets1.tools.home_wan import HomeWan
 from smets1.tools.hub_registry import Chf as RegisteredChf
 from smets1.tools.keys_file import KeyRing
 from smets1.tools.live_faults import LiveFaults
-from smets1.tools.new_file import NewFile, make_folder, require_writable
+from smets1.tools.new_file import NewFile, is_same_file, make_folder, require_writable
 from smets1.tools.toml_reader import parse_instant
 from smets1.tools.trial_keys import engineering_pin, sua_key
 
@@ -493,6 +493,8 @@ async def open_home(
         chosen = replace(chosen, prepayment=prepayment)
     if keys is not None:
         require_writable(keys, "keys")
+        if capture is not None and is_same_file(keys, capture):
+            raise InputError(f"keys {keys}: is the file of the capture: give another")
     file = None if capture is None else NewFile(capture, "capture")
     home = Home(chosen, nvm_dir=nvm_dir or chosen.nvm_dir, loop=loop)
     try:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from smets1.errors import InputError
 
-__all__ = ["NewFile", "make_folder", "require_writable"]
+__all__ = ["NewFile", "is_same_file", "make_folder", "require_writable"]
 
 
 class NewFile:
@@ -23,8 +23,7 @@ class NewFile:
     def __init__(self, final: Path, what: str) -> None:
         require_writable(final, what)
         self._final = final
-        is_special = final.exists() and not final.is_file()
-        self.path = final if is_special else final.with_name(final.name + ".part")
+        self.path = final if _is_special(final) else final.with_name(final.name + ".part")
 
     def keep(self) -> None:
         """Put it in its place; whoever has it open goes on writing."""
@@ -35,6 +34,16 @@ class NewFile:
         if self.path != self._final:
             with suppress(OSError):
                 self.path.unlink(missing_ok=True)
+
+
+def _is_special(path: Path) -> bool:
+    """A pipe or a device."""
+    return path.exists() and not path.is_file()
+
+
+def is_same_file(one: Path, other: Path) -> bool:
+    """Whether what is written to both would be lost; a pipe or a device takes more than one."""
+    return one.resolve() == other.resolve() and not _is_special(one)
 
 
 def require_writable(path: Path, what: str) -> None:

@@ -172,6 +172,7 @@ _MQTT = '[wan]\nlink = "mqtt://127.0.0.1:1"\n'
         ((*REAL, "--http", "0.0.0.0:0"), "", 1, "is not loopback, demands"),
         ((*MAX, "--capture", "/nonexistent/x.pcapng"), "", 1, "capture /nonexistent/x.pcapng: there is no folder /nonexistent"),
         ((*MAX, "--capture", "."), "", 1, "capture .: is a folder"),
+        ((*MAX, "--capture", "x", "--keys", "./x"), "", 1, "keys x: is the file of the capture: give another"),
         ((*MAX, "--keys", "/nonexistent/k"), "", 1, "keys /nonexistent/k: there is no folder /nonexistent"),
         ((*MAX, "--keys", "."), "", 1, "keys .: is a folder"),
         ((*MAX, "--nvm", "home.toml"), "", 1, "NVM home.toml: is a file: give a folder"),
