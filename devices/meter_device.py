@@ -331,7 +331,7 @@ class MeterDevice(Device):
         """What the meter has just logged: alerts go to the hub, and are kept until it has them."""
         events = self.meter.take_events()
         for event in events:
-            self.log.info("event %04X %s", event.code, event.detail)
+            self.log.info("event %04X%s", event.code, f" {event.detail}" if event.detail else "")
         before = len(self.alerts)
         if events and self.parameters.book.value("alerts_enabled"):
             self.alerts.offer(events, utc_us=self.civil.utc_us())

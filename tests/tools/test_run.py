@@ -58,6 +58,7 @@ def test_events_and_summary(capsys: pytest.CaptureFixture[str]) -> None:
     *events, when, esme, gsme = captured.out.splitlines()
     assert sum(line.endswith(" keyed") for line in events) == 4
     assert all(line.startswith("2023-01-16T00:0") for line in events)
+    assert not [line for line in events if line != line.rstrip()]
     assert when == "2023-01-16T00:05:00Z  seed 3"
     assert "00-DB-12-34-56-78-90-A0" in esme
     assert "kWh" in esme
