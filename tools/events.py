@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Callable
 from typing import TextIO
 
 from smets1.firmware.civil import CivilClock, format_utc
@@ -16,8 +17,12 @@ _NOISY = ("aiomqtt", "asyncio", "aiohttp.access", "amqtt", "paho", "transitions"
 class EventLines(logging.Handler):
     """A log handler that writes one line an event, stamped with the home's own time."""
 
-    def __init__(self, civil: CivilClock, out: TextIO, *, as_json: bool) -> None:
+    def __init__(
+        self, civil: CivilClock, out: TextIO, *, as_json: bool, on_closed: Callable[[], object] = lambda: None
+    ) -> None:
+        """`on_closed`: called when nobody reads `out` any more, as in `smets1 run | head`."""
         super().__init__(logging.INFO)
+        self._on_closed = on_closed
         self._civil = civil
         self._out = out
         self._as_json = as_json
@@ -32,6 +37,8 @@ class EventLines(logging.Handler):
             if record.exc_info and not self._as_json:
                 line += "\n" + logging.Formatter().formatException(record.exc_info)
             print(line, file=self._out, flush=True)
+        except BrokenPipeError:
+            self._on_closed()
         except Exception:  # a handler must never break what logs
             self.handleError(record)
 

@@ -72,7 +72,7 @@ async def _run(config: HomeConfig, args: argparse.Namespace) -> None:
         stopped = _on_signals(stack)  # before anybody is told that we are here
         is_live = _is_live(args)
         if not args.quiet and not is_live:
-            lines = EventLines(home.civil, sys.stdout, as_json=args.json)
+            lines = EventLines(home.civil, sys.stdout, as_json=args.json, on_closed=stopped.set)
             logger = logging.getLogger("smets1")
             logger.setLevel(logging.INFO)
             logger.addHandler(lines)

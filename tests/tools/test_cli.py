@@ -113,9 +113,12 @@ def test_help_imports_nothing_slow(command: str, repository: Path) -> None:
     assert done.stdout.startswith("usage: smets1")
 
 
-def test_a_closed_pipe_is_no_error(repository: Path) -> None:
+@pytest.mark.parametrize(
+    "words", ["srv 1.1.1", "run --speed max --for 1h", "run --speed max --for 1h --json"]
+)
+def test_a_closed_pipe_is_no_error(words: str, repository: Path) -> None:
     environment = {**os.environ, "PYTHONPATH": str(repository / "src")}
-    command = f"{sys.executable} -m smets1.tools.cli srv 1.1.1 | true; exit ${{PIPESTATUS[0]}}"
+    command = f"{sys.executable} -m smets1.tools.cli {words} | true; exit ${{PIPESTATUS[0]}}"
     done = subprocess.run(
         ["bash", "-c", command], capture_output=True, text=True, env=environment, check=False, timeout=60
     )
