@@ -72,11 +72,13 @@ def _top_up(clusters: MeterClusters, number: int, value: Callable[[TopUp], int])
     return get
 
 
-def _code(clusters: MeterClusters, number: int) -> Callable[[], bytes | None]:
-    def get() -> bytes | None:
+def _code(clusters: MeterClusters, number: int) -> Callable[[], bytes]:
+    """Empty where there was none: zigpy can read nothing that follows a string marked as invalid."""
+
+    def get() -> bytes:
         rows = clusters.present().account.top_ups
         if number > len(rows):
-            return None
+            return b""
         row = rows[number - 1]
         vends = (v for v in clusters.desk.vends if (v.utc_us, v.amount_mp) == (row.utc_us, row.amount_mp))
         return next((vend.digits[-_SHOWN_DIGITS:].encode("ascii") for vend in vends), b"")

@@ -30,7 +30,7 @@ async def test_limits_debts_and_the_last_top_up(smets1_home: Any) -> None:
     before = await told(home)
     known = [name for name in NAMES if not name.startswith("top_up")]
     assert [before[name] for name in known] == [own.get(name) for name in known]
-    assert (before["top_up_amount_1"], before["top_up_code_1"]) == (-(1 << 31), None), "there was none"
+    assert (before["top_up_amount_1"], before["top_up_code_1"]) == (-(1 << 31), b""), "there was none"
     token = home.headend.make_utrn(home.gsme.eui64, pounds=5)
     assert (await home.ppmid.enter_utrn(token, "gas")).is_accepted
     meter.set_debts(time_1_mp=123_000, time_2_mp=0, payment_mp=0, utc_us=home.gsme.civil.utc_us())
