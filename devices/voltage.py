@@ -38,6 +38,7 @@ __all__ = [
 ]
 
 PROFILE_ENTRIES: Final = 4320
+_ENTRY_OCTETS: Final = 8
 _LONGEST_PERIOD_US: Final = DAY_US
 _NOMINAL_MV: Final = 241_000  # what British streets really have
 # By three hours of the UTC day: night light, evening peak.
@@ -167,7 +168,9 @@ class VoltageMonitor:
         self._period_from_us = utc_us
         self._since_us: list[int | None] = [None] * len(Excursion)  # beyond the limit since
         self._is_told = [False] * len(Excursion)
-        self._packed: bytes | None = None
+        self._packed: bytearray | None = (
+            None  # the profile as it is stored: a save comes with every few entries
+        )
 
     def set_settings(self, settings: VoltageSettings, *, utc_us: int, resets: bool = True) -> None:
         """SRV 6.5; the counters start anew unless the request says otherwise."""
@@ -225,9 +228,12 @@ class VoltageMonitor:
         if self.profile and self.profile[-1][0] >= end_us:
             rows = sorted((dict(self.profile) | {end_us: mean_mv}).items())
             self.profile = deque(rows, maxlen=PROFILE_ENTRIES)
-        else:
-            self.profile.append((end_us, mean_mv))
-        self._packed = None
+            self._packed = None
+            return
+        self.profile.append((end_us, mean_mv))
+        if self._packed is not None:
+            self._packed += _pack(end_us, mean_mv)
+            del self._packed[: len(self._packed) - _ENTRY_OCTETS * len(self.profile)]
 
     def _turn(self, kind: Excursion, is_out: bool, mv: int, utc_us: int) -> list[VoltageEvent]:
         if is_out == self._is_told[kind]:
@@ -243,18 +249,14 @@ class VoltageMonitor:
 
     def encode(self) -> bytes:
         if self._packed is None:
-            # Eight octets an entry, kept until the next one: a save comes far more often than that.
-            self._packed = b"".join(
-                (end_us // SECOND_US).to_bytes(5, "big") + mv.to_bytes(3, "big")
-                for end_us, mv in self.profile
-            )
+            self._packed = bytearray(b"".join(_pack(end_us, mv) for end_us, mv in self.profile))
         return pack_state(
             "voltage",
             1,
             {
                 "settings": self.settings.flat(),
                 "counters": self.counters,
-                "profile": self._packed,
+                "profile": bytes(self._packed),
                 "from_us": self._period_from_us,
                 "since_us": [-1 if since is None else since for since in self._since_us],
                 "told": [int(told) for told in self._is_told],
@@ -275,9 +277,9 @@ class VoltageMonitor:
             raise reader.bad("settings", str(error)) from None
         monitor.counters = reader.wholes("counters", len(Excursion))
         packed = reader.octets("profile")
-        if len(packed) % 8:
+        if len(packed) % _ENTRY_OCTETS:
             raise reader.bad("profile", "is cut short")
-        for at in range(0, len(packed), 8):
+        for at in range(0, len(packed), _ENTRY_OCTETS):
             end_s, mv = (
                 int.from_bytes(packed[at : at + 5], "big"),
                 int.from_bytes(packed[at + 5 : at + 8], "big"),
@@ -287,3 +289,8 @@ class VoltageMonitor:
         monitor._since_us = [None if at < 0 else at for at in since]
         monitor._is_told = [bool(told) for told in reader.wholes("told", len(Excursion))]
         return monitor
+
+
+def _pack(end_us: int, mv: int) -> bytes:
+    """An entry of the profile as it is stored: seconds (5), mV (3)."""
+    return (end_us // SECOND_US).to_bytes(5, "big") + mv.to_bytes(3, "big")

@@ -9,7 +9,7 @@ from tests.devices.meter_cores import START, meter
 
 from smets1.devices.days import DAY_US, HALF_HOUR_US, HOUR_US, MINUTE_US, SECOND_US
 from smets1.devices.power_log import PowerEventKind
-from smets1.devices.voltage import Excursion, VoltageSettings
+from smets1.devices.voltage import Excursion, VoltageMonitor, VoltageSettings
 from smets1.errors import InputError
 
 
@@ -34,6 +34,19 @@ def test_the_last_4320_averages_are_kept():
     ends = [end for end, _ in subject.voltage.profile]
     assert len(ends) == 4320
     assert ends == [START + 31 * DAY_US - n * 600 * SECOND_US for n in range(4319, -1, -1)]
+
+
+def test_what_is_stored_of_the_averages_is_what_is_kept_entry_after_entry():
+    """Stored again and again as it grows, past the last of the 4320, and over a clock set back."""
+    subject = meter()
+    subject.set_voltage_settings(VoltageSettings(average_period_s=600), utc_us=START)
+    for day in (1, 29, 30, 31):
+        subject.advance(START + day * DAY_US)
+        assert list(VoltageMonitor.decode(subject.voltage.encode()).profile) == list(subject.voltage.profile)
+    subject.set_clock(START + 30 * DAY_US, utc_us=START + 31 * DAY_US)
+    subject.advance(START + 30 * DAY_US + HOUR_US)
+    assert list(VoltageMonitor.decode(subject.voltage.encode()).profile) == list(subject.voltage.profile)
+    assert len(subject.voltage.profile) == 4320
 
 
 def test_a_swell_that_lasts_counts_once_and_stands_in_the_power_event_log():
